@@ -1,4 +1,8 @@
-//! Refuses an nginx that the module cannot work with, before any code is compiled.
+//! Refuses an nginx that the module cannot work with, and tells the code what it was built with.
+//!
+//! `nginx-sys` has to be a direct dependency for the `DEP_NGINX_*` variables to arrive here.
+
+use std::env;
 
 /// The oldest nginx that the module is tested with (nginx_version).
 const OLDEST: u64 = 1_022_001;
@@ -6,12 +10,22 @@ const OLDEST: u64 = 1_022_001;
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=DEP_NGINX_VERSION_NUMBER");
+    println!("cargo::rerun-if-env-changed=DEP_NGINX_FEATURES");
+    println!("cargo::rustc-check-cfg=cfg(ngx_feature, values(\"pcre\"))");
 
-    let version = std::env::var("DEP_NGINX_VERSION_NUMBER")
-        .ok()
-        .and_then(|v| v.parse::<u64>().ok())
-        .expect("nginx-sys tells the nginx version in DEP_NGINX_VERSION_NUMBER");
-    if version < OLDEST {
-        println!("cargo::error=nginx {version} is too old: 1.22.1 or newer is needed");
+    let version = env::var("DEP_NGINX_VERSION_NUMBER").ok().and_then(|v| v.parse::<u64>().ok());
+    if version.is_some_and(|v| v < OLDEST) {
+        println!("cargo::error=nginx is too old: 1.22.1 or newer is needed");
+    }
+
+    let features = env::var("DEP_NGINX_FEATURES").unwrap_or_default();
+    let has = |wanted| features.split(',').any(|f| f.trim() == wanted);
+    for needed in ["http_ssl", "http_cache"] {
+        if !has(needed) {
+            println!("cargo::error=nginx is configured without {needed}, which the module needs");
+        }
+    }
+    if has("pcre") {
+        println!("cargo::rustc-cfg=ngx_feature=\"pcre\"");
     }
 }

@@ -1,0 +1,585 @@
+//! The directives: what they take, how they are inherited, what `nginx -t` says.
+
+use core::ffi::{c_char, c_void};
+use core::{mem, ptr, slice};
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::rc::Rc;
+
+use ngx::core::{NGX_CONF_ERROR, NGX_CONF_OK};
+use ngx::ffi::{
+    ngx_command_t, ngx_conf_full_name, ngx_conf_t, ngx_http_compile_complex_value,
+    ngx_http_compile_complex_value_t, ngx_http_complex_value_t, ngx_palloc, ngx_resolver_t,
+    ngx_str_t, ngx_uint_t, NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_HTTP_LIF_CONF,
+    NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF,
+    NGX_LOG_EMERG, NGX_LOG_WARN, NGX_OK,
+};
+use ngx::{ngx_conf_log_error, ngx_log_error, ngx_string};
+use thiserror::Error;
+
+use crate::auth::secret::{is_secret_header, Secret, SecretError};
+use crate::auth::Auth;
+use crate::endpoint::{is_bucket_name, is_region, Addressing, Endpoint, EndpointError};
+use crate::object::{has_dot_segment, MAX_KEY};
+use crate::proxy;
+use crate::request::{Handler, Serving};
+
+/// What `nginx -t` says of a wrong configuration; the directive's name goes before it.
+#[derive(Debug, Error)]
+pub enum ConfError {
+    /// A second one on the same level.
+    #[error("is duplicate")]
+    Duplicate,
+    /// Text that is not UTF-8 where a name is expected.
+    #[error("has an argument that is not UTF-8 text")]
+    NotText,
+    /// A parameter that the directive does not have.
+    #[error("has an unknown parameter \"{value}\"; {cure}")]
+    Parameter { value: String, cure: &'static str },
+    /// A bucket that AWS could not have.
+    #[error(
+        "has an invalid bucket name \"{0}\"; a bucket is named by 3 to 63 characters \
+         a-z, 0-9, \".\" and \"-\""
+    )]
+    Bucket(String),
+    /// A prefix that no key begins with, or that leaves itself.
+    #[error("has an invalid prefix \"{value}\"; {cure}")]
+    Prefix { value: String, cure: &'static str },
+    /// Not a region name.
+    #[error("has an invalid region \"{0}\"; use a name such as \"eu-central-1\"")]
+    Region(String),
+    /// Not an endpoint.
+    #[error("has an invalid URL \"{url}\": {error}")]
+    Endpoint { url: String, error: EndpointError },
+    /// Not a token, or a header with another use.
+    #[error(
+        "cannot send a secret in the header \"{0}\"; use \"User-Agent\", \"Referer\" \
+         or a header of your own"
+    )]
+    Header(String),
+    /// A secret file that cannot be read.
+    #[error("cannot read the secret file \"{path}\" ({error}); create it, with mode 0600")]
+    SecretFile { path: String, error: std::io::Error },
+    /// A secret that cannot be sent.
+    #[error("cannot use the secret in \"{place}\": {error}; write one line of text into it")]
+    Secret { place: String, error: SecretError },
+    /// An auth directive without its secret.
+    #[error("needs a secret; write \"secret /path/of/file\" or \"secret data:text\"")]
+    NoSecret,
+    /// An argument that says nothing.
+    #[error("has an empty argument; {0}")]
+    Empty(&'static str),
+    /// nginx has logged the reason, or memory ran out.
+    #[error("could not be compiled")]
+    Nginx,
+}
+
+/// A place in the configuration, for errors that are found when it is merged.
+#[derive(Clone, Default)]
+pub struct Place {
+    file: String,
+    line: usize,
+}
+
+impl core::fmt::Display for Place {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "in {}:{}", self.file, self.line)
+    }
+}
+
+/// The bucket of a location and its prefix, either of which may have variables.
+#[derive(Clone, Copy)]
+pub struct Bucket {
+    /// The bucket's name.
+    pub name: *mut ngx_http_complex_value_t,
+    /// What every key begins with, or NULL.
+    pub prefix: *mut ngx_http_complex_value_t,
+}
+
+/// The argument of `s3_private_bucket`.
+#[derive(Default)]
+pub enum BucketSetting {
+    /// Not in this location.
+    #[default]
+    Unset,
+    /// `off`
+    Off,
+    /// A bucket, and where the directive stands.
+    On(Bucket, Place),
+}
+
+/// The argument of `s3_private_bucket_endpoint`.
+pub struct EndpointSetting {
+    /// The URL.
+    pub endpoint: Endpoint,
+    /// The `upstream {}` group that connections go through.
+    pub upstream: Option<String>,
+}
+
+/// What the whole configuration shares. All of it lives as long as the cycle.
+#[derive(Default)]
+pub struct MainConf {
+    /// Locations whose proxy settings are put in place after nginx merged all of them.
+    pub pending: Vec<proxy::Pending>,
+    /// The words of the proxy module's configuration that a command writes.
+    pub footprints: HashMap<&'static str, Rc<[usize]>>,
+    /// The resolver with the system's name servers, once a location needed it.
+    pub resolver: Option<*mut ngx_resolver_t>,
+    /// The proxy module's content handler, once one location learned it.
+    pub proxy_handler: Option<Handler>,
+    /// The index of `$slice_range`, where nginx has the slice module.
+    pub slice_range: Option<ngx_uint_t>,
+    /// The index of `$upstream_cache_last_modified`.
+    pub cache_last_modified: ngx_uint_t,
+    /// The index of `$upstream_cache_etag`.
+    pub cache_etag: ngx_uint_t,
+}
+
+/// What one `location`, `if` or `limit_except` has.
+#[derive(Default)]
+pub struct LocationConf {
+    pub bucket: BucketSetting,
+    pub region: Option<Rc<str>>,
+    pub endpoint: Option<Rc<EndpointSetting>>,
+    pub addressing: Option<Addressing>,
+    pub auth: Option<Rc<Auth>>,
+    pub key: Option<*mut ngx_http_complex_value_t>,
+    pub pass_args: Option<Rc<[Box<[u8]>]>>,
+    /// Whether requests of the location go to a bucket; decided when it is merged.
+    pub serves: bool,
+    /// The literal prefix of the location, `/` when it has none; known when it is merged.
+    pub prefix: &'static [u8],
+    /// What a request needs; there once the location is installed.
+    pub serving: Option<Rc<Serving>>,
+    /// The location's array of all modules' configurations.
+    pub loc_conf: Option<*mut *mut c_void>,
+}
+
+const EVERYWHERE: u32 = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF;
+
+const fn command(
+    name: ngx_str_t,
+    type_: u32,
+    set: unsafe extern "C" fn(*mut ngx_conf_t, *mut ngx_command_t, *mut c_void) -> *mut c_char,
+) -> ngx_command_t {
+    ngx_command_t {
+        name,
+        type_: type_ as ngx_uint_t,
+        set: Some(set),
+        conf: NGX_HTTP_LOC_CONF_OFFSET,
+        offset: 0,
+        post: ptr::null_mut(),
+    }
+}
+
+/// The directives.
+pub static mut COMMANDS: [ngx_command_t; 8] = [
+    command(
+        ngx_string!("s3_private_bucket"),
+        NGX_HTTP_LOC_CONF | NGX_HTTP_LIF_CONF | NGX_CONF_TAKE12,
+        setter::<SetBucket>,
+    ),
+    command(
+        ngx_string!("s3_private_bucket_region"),
+        EVERYWHERE | NGX_CONF_TAKE1,
+        setter::<SetRegion>,
+    ),
+    command(
+        ngx_string!("s3_private_bucket_endpoint"),
+        EVERYWHERE | NGX_CONF_TAKE12,
+        setter::<SetEndpoint>,
+    ),
+    command(
+        ngx_string!("s3_private_bucket_addressing"),
+        EVERYWHERE | NGX_CONF_TAKE1,
+        setter::<SetAddressing>,
+    ),
+    command(
+        ngx_string!("s3_private_bucket_auth"),
+        EVERYWHERE | NGX_CONF_1MORE,
+        setter::<SetAuth>,
+    ),
+    command(ngx_string!("s3_private_bucket_key"), EVERYWHERE | NGX_CONF_TAKE1, setter::<SetKey>),
+    command(
+        ngx_string!("s3_private_bucket_pass_args"),
+        EVERYWHERE | NGX_CONF_1MORE,
+        setter::<SetPassArgs>,
+    ),
+    ngx_command_t::empty(),
+];
+
+/// A directive: stores its arguments in the location.
+trait Directive {
+    /// `args` are the directive's arguments, without its name.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    ///
+    /// # Safety
+    /// `cf` is nginx's configuration context and `args` are those of the directive, so that they
+    /// live as long as the configuration.
+    unsafe fn set(
+        cf: *mut ngx_conf_t,
+        conf: &mut LocationConf,
+        args: &[ngx_str_t],
+    ) -> Result<(), ConfError>;
+}
+
+/// nginx's side of a [`Directive`].
+unsafe extern "C" fn setter<D: Directive>(
+    cf: *mut ngx_conf_t,
+    cmd: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    // SAFETY: nginx calls it with a valid context, this command, its arguments (the name first)
+    // and what create_loc_conf made.
+    let (result, name) = unsafe {
+        let args = slice::from_raw_parts((*(*cf).args).elts.cast(), (*(*cf).args).nelts);
+        (D::set(cf, &mut *conf.cast(), &args[1..]), &(*cmd).name)
+    };
+    match result {
+        Ok(()) => NGX_CONF_OK,
+        Err(error) => {
+            ngx_conf_log_error!(NGX_LOG_EMERG, cf, "\"{name}\" directive {error}");
+            NGX_CONF_ERROR
+        }
+    }
+}
+
+fn text(arg: &ngx_str_t) -> Result<&str, ConfError> {
+    core::str::from_utf8(arg.as_bytes()).map_err(|_| ConfError::NotText)
+}
+
+fn set_once<T>(slot: &mut Option<T>, value: T) -> Result<(), ConfError> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(ConfError::Duplicate),
+    }
+}
+
+/// Compiles a string that may have variables.
+///
+/// # Safety
+/// `cf` is nginx's configuration context; `value` lives as long as the configuration.
+pub unsafe fn compile(
+    cf: *mut ngx_conf_t,
+    value: &ngx_str_t,
+) -> Result<*mut ngx_http_complex_value_t, ConfError> {
+    let mut value = *value;
+    // SAFETY: the pool is the configuration's; zeroed is how nginx initialises both structures.
+    unsafe {
+        let compiled: *mut ngx_http_complex_value_t =
+            ngx_palloc((*cf).pool, mem::size_of::<ngx_http_complex_value_t>()).cast();
+        if compiled.is_null() {
+            return Err(ConfError::Nginx);
+        }
+        ptr::write_bytes(compiled, 0, 1);
+        let mut ccv: ngx_http_compile_complex_value_t = mem::zeroed();
+        ccv.cf = cf;
+        ccv.value = &mut value;
+        ccv.complex_value = compiled;
+        if ngx_http_compile_complex_value(&mut ccv) == NGX_OK as isize {
+            Ok(compiled)
+        } else {
+            Err(ConfError::Nginx)
+        }
+    }
+}
+
+/// Returns the value of a compiled string without variables.
+///
+/// # Safety
+/// `value` is from [`compile`].
+pub unsafe fn constant(value: *mut ngx_http_complex_value_t) -> Option<&'static [u8]> {
+    // SAFETY: compiled values live as long as the configuration, as do their strings.
+    unsafe { (*value).lengths.is_null().then(|| (*value).value.as_bytes()) }
+}
+
+/// What follows `name=` in an argument.
+fn parameter<'a>(arg: &'a ngx_str_t, name: &str) -> Option<&'a [u8]> {
+    arg.as_bytes().strip_prefix(name.as_bytes())?.strip_prefix(b"=")
+}
+
+struct SetBucket;
+
+impl Directive for SetBucket {
+    unsafe fn set(
+        cf: *mut ngx_conf_t,
+        conf: &mut LocationConf,
+        args: &[ngx_str_t],
+    ) -> Result<(), ConfError> {
+        if !matches!(conf.bucket, BucketSetting::Unset) {
+            return Err(ConfError::Duplicate);
+        }
+        if args[0].as_bytes() == b"off" {
+            if let Some(extra) = args.get(1) {
+                let value = extra.to_string();
+                return Err(ConfError::Parameter { value, cure: "\"off\" takes none" });
+            }
+            conf.bucket = BucketSetting::Off;
+            return Ok(());
+        }
+
+        // SAFETY: the arguments live as long as the configuration.
+        let name = unsafe { compile(cf, &args[0]) }?;
+        // SAFETY: just compiled.
+        if unsafe { constant(name) }.is_some_and(|n| !is_bucket_name(n)) {
+            return Err(ConfError::Bucket(args[0].to_string()));
+        }
+
+        let mut prefix = ptr::null_mut();
+        if let Some(arg) = args.get(1) {
+            let Some(value) = parameter(arg, "prefix") else {
+                let value = arg.to_string();
+                return Err(ConfError::Parameter { value, cure: "use \"prefix=path/\"" });
+            };
+            let value = ngx_str_t { len: value.len(), data: value.as_ptr().cast_mut() };
+            if value.len > 0 {
+                // SAFETY: a part of an argument lives as long as it does.
+                prefix = unsafe { compile(cf, &value) }?;
+                // SAFETY: just compiled.
+                if let Some(cure) = unsafe { constant(prefix) }.and_then(prefix_cure) {
+                    return Err(ConfError::Prefix { value: value.to_string(), cure });
+                }
+            }
+        }
+
+        // SAFETY: a directive is read from a file (or from -g, which has none).
+        let place = unsafe {
+            match (*cf).conf_file.as_ref() {
+                Some(file) => Place { file: file.file.name.to_string(), line: file.line },
+                None => Place::default(),
+            }
+        };
+        conf.bucket = BucketSetting::On(Bucket { name, prefix }, place);
+        Ok(())
+    }
+}
+
+/// What is wrong with a constant prefix, as its cure.
+fn prefix_cure(prefix: &[u8]) -> Option<&'static str> {
+    if prefix.starts_with(b"/") {
+        Some("keys do not begin with a slash: leave it out")
+    } else if has_dot_segment(prefix) {
+        Some("it must not have a \".\" or \"..\" segment")
+    } else if prefix.len() >= MAX_KEY {
+        Some("a key has at most 1024 bytes")
+    } else {
+        None
+    }
+}
+
+struct SetRegion;
+
+impl Directive for SetRegion {
+    unsafe fn set(
+        _: *mut ngx_conf_t,
+        conf: &mut LocationConf,
+        args: &[ngx_str_t],
+    ) -> Result<(), ConfError> {
+        let region = text(&args[0])?;
+        if !is_region(region) {
+            return Err(ConfError::Region(region.to_owned()));
+        }
+        set_once(&mut conf.region, region.into())
+    }
+}
+
+struct SetEndpoint;
+
+impl Directive for SetEndpoint {
+    unsafe fn set(
+        _: *mut ngx_conf_t,
+        conf: &mut LocationConf,
+        args: &[ngx_str_t],
+    ) -> Result<(), ConfError> {
+        let url = text(&args[0])?;
+        let endpoint = Endpoint::parse(url)
+            .map_err(|error| ConfError::Endpoint { url: url.to_owned(), error })?;
+        let mut upstream = None;
+        if let Some(arg) = args.get(1) {
+            let name = parameter(arg, "upstream")
+                .filter(|n| !n.is_empty())
+                .and_then(|n| core::str::from_utf8(n).ok());
+            let Some(name) = name else {
+                let value = arg.to_string();
+                return Err(ConfError::Parameter { value, cure: "use \"upstream=name\"" });
+            };
+            upstream = Some(name.to_owned());
+        }
+        set_once(&mut conf.endpoint, Rc::new(EndpointSetting { endpoint, upstream }))
+    }
+}
+
+struct SetAddressing;
+
+impl Directive for SetAddressing {
+    unsafe fn set(
+        _: *mut ngx_conf_t,
+        conf: &mut LocationConf,
+        args: &[ngx_str_t],
+    ) -> Result<(), ConfError> {
+        let style = match args[0].as_bytes() {
+            b"auto" => Addressing::Auto,
+            b"virtual" => Addressing::Virtual,
+            b"path" => Addressing::Path,
+            _ => {
+                let value = args[0].to_string();
+                let cure = "use \"auto\", \"virtual\" or \"path\"";
+                return Err(ConfError::Parameter { value, cure });
+            }
+        };
+        set_once(&mut conf.addressing, style)
+    }
+}
+
+struct SetAuth;
+
+impl Directive for SetAuth {
+    unsafe fn set(
+        cf: *mut ngx_conf_t,
+        conf: &mut LocationConf,
+        args: &[ngx_str_t],
+    ) -> Result<(), ConfError> {
+        let unknown = |arg: &ngx_str_t, cure| {
+            Err(ConfError::Parameter { value: arg.to_string(), cure })
+        };
+        let auth = match args[0].as_bytes() {
+            b"none" => match args.get(1) {
+                None => Auth::None,
+                Some(extra) => return unknown(extra, "\"none\" takes none"),
+            },
+            b"secret" => {
+                let mut header = "User-Agent";
+                if let Some(arg) = args.get(2) {
+                    let Some(name) = parameter(arg, "header") else {
+                        return unknown(arg, "use \"header=name\"");
+                    };
+                    header = core::str::from_utf8(name).map_err(|_| ConfError::NotText)?;
+                    if !is_secret_header(header) {
+                        return Err(ConfError::Header(header.to_owned()));
+                    }
+                }
+                if let Some(extra) = args.get(3) {
+                    return unknown(extra, "a secret and \"header=name\" are all it takes");
+                }
+                // SAFETY: cf is nginx's context.
+                let secret = args.get(1).ok_or(ConfError::NoSecret)?;
+                Auth::Secret(unsafe { read_secret(cf, secret, header) }?)
+            }
+            _ => return unknown(&args[0], "use \"secret\" or \"none\""),
+        };
+        set_once(&mut conf.auth, Rc::new(auth))
+    }
+}
+
+/// Reads the secret of `data:text`, or of a file relative to nginx's configuration.
+unsafe fn read_secret(
+    cf: *mut ngx_conf_t,
+    arg: &ngx_str_t,
+    header: &str,
+) -> Result<Secret, ConfError> {
+    let invalid = |place: &str| {
+        let place = place.to_owned();
+        move |error| ConfError::Secret { place, error }
+    };
+    if let Some(data) = arg.as_bytes().strip_prefix(b"data:") {
+        return Secret::new(header, data).map_err(invalid("data:"));
+    }
+    if arg.is_empty() || parameter(arg, "header").is_some() {
+        return Err(ConfError::NoSecret);
+    }
+
+    let mut full = *arg;
+    // SAFETY: cf has a cycle; the call replaces the string by an absolute one in its pool.
+    if unsafe { ngx_conf_full_name((*cf).cycle, &mut full, 1) } != NGX_OK as isize {
+        return Err(ConfError::Nginx);
+    }
+    let path = text(&full)?;
+    let unreadable = |error| ConfError::SecretFile { path: path.to_owned(), error };
+    let bytes = fs::read(path).map_err(unreadable)?;
+    let secret = Secret::new(header, &bytes).map_err(invalid(path))?;
+    if fs::metadata(path).map_err(unreadable)?.permissions().mode() & 0o004 != 0 {
+        ngx_conf_log_error!(
+            NGX_LOG_WARN,
+            cf,
+            "\"s3_private_bucket_auth\" directive: the secret file \"{path}\" can be read by \
+             all users; use \"chmod 600\""
+        );
+    }
+    Ok(secret)
+}
+
+struct SetKey;
+
+impl Directive for SetKey {
+    unsafe fn set(
+        cf: *mut ngx_conf_t,
+        conf: &mut LocationConf,
+        args: &[ngx_str_t],
+    ) -> Result<(), ConfError> {
+        if args[0].is_empty() {
+            return Err(ConfError::Empty("write the object key, with variables"));
+        }
+        // SAFETY: the arguments live as long as the configuration.
+        let key = unsafe { compile(cf, &args[0]) }?;
+        set_once(&mut conf.key, key)
+    }
+}
+
+struct SetPassArgs;
+
+impl Directive for SetPassArgs {
+    unsafe fn set(
+        _: *mut ngx_conf_t,
+        conf: &mut LocationConf,
+        args: &[ngx_str_t],
+    ) -> Result<(), ConfError> {
+        let mut names: Vec<Box<[u8]>> = args.iter().map(|a| a.as_bytes().into()).collect();
+        if names.iter().any(|n| n.is_empty()) {
+            return Err(ConfError::Empty("write names of query arguments"));
+        }
+        names.sort();
+        names.dedup();
+        set_once(&mut conf.pass_args, names.into())
+    }
+}
+
+/// Merges a location's configuration with that of the level above, and hands locations that
+/// serve a bucket to [`proxy`].
+///
+/// # Safety
+/// `cf` is nginx's context with that location's configurations in `ctx`.
+pub unsafe fn merge(
+    cf: *mut ngx_conf_t,
+    prev: &mut LocationConf,
+    conf: &mut LocationConf,
+) -> *mut c_char {
+    fn inherit<T: Clone>(slot: &mut Option<T>, prev: &Option<T>) {
+        if slot.is_none() {
+            slot.clone_from(prev);
+        }
+    }
+    inherit(&mut conf.region, &prev.region);
+    inherit(&mut conf.endpoint, &prev.endpoint);
+    inherit(&mut conf.addressing, &prev.addressing);
+    inherit(&mut conf.auth, &prev.auth);
+    inherit(&mut conf.key, &prev.key);
+    inherit(&mut conf.pass_args, &prev.pass_args);
+
+    // SAFETY: cf is as this function asks for.
+    match unsafe { proxy::prepare(cf, prev, conf) } {
+        Ok(()) => NGX_CONF_OK,
+        Err(error) => {
+            let place = match &conf.bucket {
+                BucketSetting::On(_, place) => place.to_string(),
+                _ => String::new(),
+            };
+            // SAFETY: cf has a log.
+            let log = unsafe { (*cf).log };
+            ngx_log_error!(NGX_LOG_EMERG, log, "\"s3_private_bucket\" {error} {place}");
+            NGX_CONF_ERROR
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! nginx module that makes a location serve the objects of a private S3 bucket.
+//!
+//! The directives expand into settings of nginx's own proxy module (`proxy`), whose per-request
+//! parts are variables (`variables`); `object`, `endpoint` and `auth` are pure.
+
+mod auth;
+mod endpoint;
+mod object;
+mod resolver;
+
+// What touches nginx needs nginx's own symbols, which a unit test binary does not have.
+#[cfg(not(test))]
+mod conf;
+#[cfg(not(test))]
+mod module;
+#[cfg(not(test))]
+mod proxy;
+#[cfg(not(test))]
+mod request;
+#[cfg(not(test))]
+mod variables;

@@ -1,0 +1,109 @@
+//! The export tables and nginx's hooks.
+
+use core::ffi::{c_char, c_void};
+use core::ptr;
+
+use ngx::core::Status;
+use ngx::ffi::{
+    ngx_conf_t, ngx_http_module_t, ngx_int_t, ngx_module_t, ngx_uint_t, NGX_HTTP_MODULE,
+};
+use ngx::http::{HttpModule, HttpModuleLocationConf, HttpModuleMainConf};
+
+use crate::conf::{self, LocationConf, MainConf, COMMANDS};
+use crate::{proxy, variables};
+
+/// The module, for the `ngx` crate's typed access to configurations.
+pub struct S3PrivateBucket;
+
+static CONTEXT: ngx_http_module_t = ngx_http_module_t {
+    preconfiguration: Some(S3PrivateBucket::preconfiguration),
+    postconfiguration: Some(S3PrivateBucket::postconfiguration),
+    create_main_conf: Some(S3PrivateBucket::create_main_conf),
+    init_main_conf: None,
+    create_srv_conf: None,
+    merge_srv_conf: None,
+    create_loc_conf: Some(S3PrivateBucket::create_loc_conf),
+    merge_loc_conf: Some(merge_loc_conf),
+};
+
+/// nginx's own handle of the module.
+#[no_mangle]
+#[allow(non_upper_case_globals)]
+pub static mut ngx_http_s3_private_bucket_module: ngx_module_t = ngx_module_t {
+    ctx: ptr::addr_of!(CONTEXT).cast_mut().cast(),
+    // SAFETY: only the address is taken; nginx reads the table, which ends with an empty command.
+    commands: unsafe { ptr::addr_of_mut!(COMMANDS[0]) },
+    type_: NGX_HTTP_MODULE as ngx_uint_t,
+    ..ngx_module_t::default()
+};
+
+/// A constant that nginx reads through `dlsym` in a single thread.
+#[repr(transparent)]
+pub struct Export<T>(T);
+
+// SAFETY: nothing writes to the tables, and their pointers are to statics.
+unsafe impl<T> Sync for Export<T> {}
+
+/// The modules in this library.
+#[no_mangle]
+#[allow(non_upper_case_globals)]
+pub static ngx_modules: Export<[*const ngx_module_t; 2]> =
+    Export([ptr::addr_of!(ngx_http_s3_private_bucket_module), ptr::null()]);
+
+/// Their names.
+#[no_mangle]
+#[allow(non_upper_case_globals)]
+pub static ngx_module_names: Export<[*const c_char; 2]> =
+    Export([c"ngx_http_s3_private_bucket_module".as_ptr(), ptr::null()]);
+
+/// Before the proxy module: a location's proxy settings are looked at while it is still known
+/// which of them were written there and which would be inherited.
+#[no_mangle]
+#[allow(non_upper_case_globals)]
+pub static ngx_module_order: Export<[*const c_char; 3]> = Export([
+    c"ngx_http_s3_private_bucket_module".as_ptr(),
+    c"ngx_http_proxy_module".as_ptr(),
+    ptr::null(),
+]);
+
+// SAFETY: create_main_conf makes a MainConf.
+unsafe impl HttpModuleMainConf for S3PrivateBucket {
+    type MainConf = MainConf;
+}
+
+// SAFETY: create_loc_conf makes a LocationConf.
+unsafe impl HttpModuleLocationConf for S3PrivateBucket {
+    type LocationConf = LocationConf;
+}
+
+impl HttpModule for S3PrivateBucket {
+    fn module() -> &'static ngx_module_t {
+        // SAFETY: nginx writes to it only while it loads modules, before any of our code runs.
+        unsafe { &*ptr::addr_of!(ngx_http_s3_private_bucket_module) }
+    }
+
+    unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
+        // SAFETY: nginx passes its configuration context.
+        match unsafe { variables::register(cf) } {
+            Some(()) => Status::NGX_OK.into(),
+            None => Status::NGX_ERROR.into(),
+        }
+    }
+
+    unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
+        // SAFETY: nginx passes its configuration context, after all configurations were merged.
+        match unsafe { proxy::install(cf) } {
+            Ok(()) => Status::NGX_OK.into(),
+            Err(_) => Status::NGX_ERROR.into(),
+        }
+    }
+}
+
+unsafe extern "C" fn merge_loc_conf(
+    cf: *mut ngx_conf_t,
+    prev: *mut c_void,
+    conf: *mut c_void,
+) -> *mut c_char {
+    // SAFETY: nginx passes two configurations that create_loc_conf made.
+    unsafe { conf::merge(cf, &mut *prev.cast(), &mut *conf.cast()) }
+}

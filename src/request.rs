@@ -1,0 +1,278 @@
+//! A request: refused, or turned into what S3 is asked for and handed to the proxy module.
+
+use core::{mem, ptr, slice};
+use std::rc::Rc;
+
+use ngx::core::Status;
+use ngx::ffi::{
+    ngx_http_complex_value, ngx_http_complex_value_t, ngx_http_request_t, ngx_int_t,
+    ngx_list_push, ngx_palloc, ngx_pnalloc, ngx_str_t, ngx_table_elt_t, ngx_uint_t,
+    NGX_HTTP_BAD_REQUEST, NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_INTERNAL_SERVER_ERROR,
+    NGX_HTTP_NOT_ALLOWED, NGX_HTTP_NOT_FOUND, NGX_LOG_ERR, NGX_LOG_INFO, NGX_OK,
+};
+use ngx::http::{HttpModule, HttpModuleLocationConf};
+use ngx::{ngx_log_error, ngx_string};
+use thiserror::Error;
+
+use crate::conf::Bucket;
+use crate::endpoint::{is_bucket_name, Addressing};
+use crate::module::S3PrivateBucket;
+use crate::object::{check_key, key_in_uri, without_slash, KeyError, Target};
+
+/// A content handler of nginx.
+pub type Handler = unsafe extern "C" fn(*mut ngx_http_request_t) -> ngx_int_t;
+
+/// What requests of a location need; made once, when the configuration is read.
+pub struct Serving {
+    pub bucket: Bucket,
+    /// Whether the bucket's name was checked when the configuration was read.
+    pub bucket_is_constant: bool,
+    /// `s3_private_bucket_key`
+    pub key: Option<*mut ngx_http_complex_value_t>,
+    /// The literal prefix of the location, or `/`.
+    pub location: &'static [u8],
+    pub host: Host,
+    pub addressing: Addressing,
+    pub is_aws: bool,
+    pub pass_args: Rc<[Box<[u8]>]>,
+    pub proxy_handler: Handler,
+    pub needs_resolver: bool,
+}
+
+/// The value of the `Host` header, or what it is made of.
+pub enum Host {
+    /// `host[:port]`, for all requests.
+    Constant(String),
+    /// The endpoint's `host[:port]`, which the bucket may have to precede.
+    PerRequest(String),
+}
+
+/// What S3 is asked for by one request. The strings live in the request's pool.
+#[derive(Clone, Copy)]
+pub struct Object {
+    /// The bucket's name.
+    pub name: ngx_str_t,
+    /// The decoded key, prefix included.
+    pub key: ngx_str_t,
+    /// The `Host` header.
+    pub host: ngx_str_t,
+    /// The request target, as it goes on the wire.
+    pub uri: ngx_str_t,
+}
+
+/// Why a request is not passed to S3.
+#[derive(Debug, Error)]
+pub enum Refusal {
+    /// A method that could change the bucket.
+    #[error("only GET and HEAD are served from a bucket")]
+    Method,
+    /// A key that is no key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A variable that does not hold a bucket's name.
+    #[error("the bucket name \"{0}\" is not valid")]
+    Bucket(ngx_str_t),
+    /// Memory ran out, or nginx could not evaluate a variable.
+    #[error("the request could not be prepared")]
+    Nginx,
+}
+
+impl Refusal {
+    fn status(&self) -> u32 {
+        match self {
+            Refusal::Method => NGX_HTTP_NOT_ALLOWED,
+            Refusal::Key(KeyError::Empty | KeyError::TooLong) => NGX_HTTP_NOT_FOUND,
+            Refusal::Key(KeyError::Nul | KeyError::DotSegment) => NGX_HTTP_BAD_REQUEST,
+            Refusal::Bucket(_) => NGX_HTTP_NOT_FOUND,
+            Refusal::Nginx => NGX_HTTP_INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// As nginx does: what a client did wrong is not an error of the server.
+    fn level(&self) -> u32 {
+        match self {
+            Refusal::Method | Refusal::Key(_) => NGX_LOG_INFO,
+            Refusal::Bucket(_) | Refusal::Nginx => NGX_LOG_ERR,
+        }
+    }
+}
+
+/// The content handler of locations that serve a bucket.
+///
+/// It runs for every upstream request: for subrequests of `slice` and for background updates of
+/// the cache too, which nginx starts at the content phase.
+pub unsafe extern "C" fn handle(r: *mut ngx_http_request_t) -> ngx_int_t {
+    // SAFETY: nginx passes a request in its content phase.
+    unsafe {
+        let Some(serving) = serving(r) else {
+            // "s3_private_bucket off" in an "if": what nginx does without a handler.
+            return Status::NGX_DECLINED.into();
+        };
+        match refuse_or_name(r, serving) {
+            Ok(object) => {
+                let module = S3PrivateBucket::module();
+                *(*r).ctx.add(module.ctx_index) = object.cast();
+                (serving.proxy_handler)(r)
+            }
+            Err(refusal) => {
+                let log = (*(*r).connection).log;
+                ngx_log_error!(refusal.level(), log, "s3_private_bucket: {refusal}");
+                refusal.status() as ngx_int_t
+            }
+        }
+    }
+}
+
+unsafe fn refuse_or_name(
+    r: *mut ngx_http_request_t,
+    serving: &Serving,
+) -> Result<*mut Object, Refusal> {
+    // SAFETY: r is a valid request; what is allocated has the size that is written.
+    unsafe {
+        if (*r).method & (NGX_HTTP_GET | NGX_HTTP_HEAD) as ngx_uint_t == 0 {
+            allow(r).ok_or(Refusal::Nginx)?;
+            return Err(Refusal::Method);
+        }
+        let object = ngx_palloc((*r).pool, mem::size_of::<Object>()).cast::<Object>();
+        if object.is_null() {
+            return Err(Refusal::Nginx);
+        }
+        object.write(name_object(r, serving)?);
+        Ok(object)
+    }
+}
+
+/// Adds `Allow` to the response, which RFC 9110 wants with a 405.
+unsafe fn allow(r: *mut ngx_http_request_t) -> Option<()> {
+    // SAFETY: the list is the request's, and an element is zeroed before it is filled (nginx
+    // 1.23 added fields).
+    unsafe {
+        let list = ptr::addr_of_mut!((*r).headers_out.headers);
+        let header = ngx_list_push(list).cast::<ngx_table_elt_t>().as_mut()?;
+        ptr::write_bytes(header, 0, 1);
+        header.hash = 1;
+        header.key = ngx_string!("Allow");
+        header.value = ngx_string!("GET, HEAD");
+        Some(())
+    }
+}
+
+/// The location's [`Serving`], if it serves a bucket.
+///
+/// # Safety
+/// `r` is a valid request.
+pub unsafe fn serving<'a>(r: *mut ngx_http_request_t) -> Option<&'a Serving> {
+    // SAFETY: the configuration outlives its requests.
+    S3PrivateBucket::location_conf(unsafe { &*r })?.serving.as_deref()
+}
+
+/// What the request asks S3 for, if it was handled as such.
+///
+/// # Safety
+/// `r` is a valid request.
+pub unsafe fn object(r: *mut ngx_http_request_t) -> Option<Object> {
+    let index = S3PrivateBucket::module().ctx_index;
+    // SAFETY: the slot is NULL or what handle() stored, from the request's pool.
+    unsafe { (*(*r).ctx.add(index)).cast::<Object>().as_ref().copied() }
+}
+
+/// Works out what a request asks S3 for.
+///
+/// # Errors
+/// A [`Refusal`] when the key or the bucket is not one.
+///
+/// # Safety
+/// `r` is a valid request of a location with this `serving`.
+pub unsafe fn name_object(
+    r: *mut ngx_http_request_t,
+    serving: &Serving,
+) -> Result<Object, Refusal> {
+    // SAFETY: nginx's strings are valid for the request; each buffer has the length written to.
+    unsafe {
+        let name = evaluate(r, serving.bucket.name)?;
+        if !serving.bucket_is_constant && !is_bucket_name(name.as_bytes()) {
+            return Err(Refusal::Bucket(name));
+        }
+        let prefix = match serving.bucket.prefix.is_null() {
+            true => ngx_str_t::empty(),
+            false => evaluate(r, serving.bucket.prefix)?,
+        };
+        let key = match serving.key {
+            Some(key) => evaluate(r, key)?,
+            None => (*r).uri,
+        };
+        let rest = match serving.key {
+            Some(_) => without_slash(key.as_bytes()),
+            None => key_in_uri(key.as_bytes(), serving.location),
+        };
+        if rest.is_empty() {
+            return Err(KeyError::Empty.into());
+        }
+
+        let key = if prefix.is_empty() {
+            ngx_str_t { len: rest.len(), data: rest.as_ptr().cast_mut() }
+        } else {
+            concat(r, [prefix.as_bytes(), rest])?
+        };
+        check_key(key.as_bytes())?;
+
+        let in_host = serving.addressing.is_virtual(serving.is_aws, name.as_bytes());
+        let host = match &serving.host {
+            Host::PerRequest(host) if in_host => {
+                concat(r, [name.as_bytes(), b".", host.as_bytes()])?
+            }
+            Host::PerRequest(host) | Host::Constant(host) => {
+                ngx_str_t { len: host.len(), data: host.as_ptr().cast_mut() }
+            }
+        };
+
+        let target = Target {
+            bucket_in_path: (!in_host).then(|| name.as_bytes()),
+            key: key.as_bytes(),
+            args: (*r).args.as_bytes(),
+            pass_args: &serving.pass_args,
+        };
+        let out = buffer(r, target.len())?;
+        target.write(out);
+        let uri = ngx_str_t { len: out.len(), data: out.as_mut_ptr() };
+        Ok(Object { name, key, host, uri })
+    }
+}
+
+unsafe fn evaluate(
+    r: *mut ngx_http_request_t,
+    value: *mut ngx_http_complex_value_t,
+) -> Result<ngx_str_t, Refusal> {
+    let mut out = ngx_str_t::empty();
+    // SAFETY: the value was compiled for the configuration of this request.
+    match unsafe { ngx_http_complex_value(r, value, &mut out) } == NGX_OK as ngx_int_t {
+        true => Ok(out),
+        false => Err(Refusal::Nginx),
+    }
+}
+
+unsafe fn buffer<'a>(r: *mut ngx_http_request_t, len: usize) -> Result<&'a mut [u8], Refusal> {
+    // SAFETY: the buffer is as long as asked for, and zeroed before it is a slice.
+    unsafe {
+        let data: *mut u8 = ngx_pnalloc((*r).pool, len).cast();
+        if data.is_null() {
+            return Err(Refusal::Nginx);
+        }
+        ptr::write_bytes(data, 0, len);
+        Ok(slice::from_raw_parts_mut(data, len))
+    }
+}
+
+unsafe fn concat<const N: usize>(
+    r: *mut ngx_http_request_t,
+    parts: [&[u8]; N],
+) -> Result<ngx_str_t, Refusal> {
+    // SAFETY: r is a valid request.
+    let out = unsafe { buffer(r, parts.iter().map(|p| p.len()).sum()) }?;
+    let mut at = 0;
+    for part in parts {
+        out[at..at + part.len()].copy_from_slice(part);
+        at += part.len();
+    }
+    Ok(ngx_str_t { len: out.len(), data: out.as_mut_ptr() })
+}
