@@ -195,11 +195,7 @@ pub static mut COMMANDS: [ngx_command_t; 8] = [
         EVERYWHERE | NGX_CONF_TAKE1,
         setter::<SetAddressing>,
     ),
-    command(
-        ngx_string!("s3_private_bucket_auth"),
-        EVERYWHERE | NGX_CONF_1MORE,
-        setter::<SetAuth>,
-    ),
+    command(ngx_string!("s3_private_bucket_auth"), EVERYWHERE | NGX_CONF_1MORE, setter::<SetAuth>),
     command(ngx_string!("s3_private_bucket_key"), EVERYWHERE | NGX_CONF_TAKE1, setter::<SetKey>),
     command(
         ngx_string!("s3_private_bucket_pass_args"),
@@ -442,9 +438,8 @@ impl Directive for SetAuth {
         conf: &mut LocationConf,
         args: &[ngx_str_t],
     ) -> Result<(), ConfError> {
-        let unknown = |arg: &ngx_str_t, cure| {
-            Err(ConfError::Parameter { value: arg.to_string(), cure })
-        };
+        let unknown =
+            |arg: &ngx_str_t, cure| Err(ConfError::Parameter { value: arg.to_string(), cure });
         let auth = match args[0].as_bytes() {
             b"none" => match args.get(1) {
                 None => Auth::None,

@@ -197,6 +197,7 @@ mod tests {
         ] {
             let e = Endpoint::parse(url).unwrap();
             assert_eq!((e.authority().as_str(), e.https), (authority, https), "{url}");
+            assert_eq!(e.scheme(), url[..url.find(':').unwrap()].to_ascii_lowercase());
         }
     }
 
@@ -259,8 +260,19 @@ mod tests {
             assert!(is_bucket_name(good.as_bytes()), "{good}");
         }
         for bad in [
-            "", "ab", "Abc", "a_b", "-abc", "abc-", ".abc", "abc.", "a..b", "192.168.5.4", "a/b",
-            "a b", &"a".repeat(64),
+            "",
+            "ab",
+            "Abc",
+            "a_b",
+            "-abc",
+            "abc-",
+            ".abc",
+            "abc.",
+            "a..b",
+            "192.168.5.4",
+            "a/b",
+            "a b",
+            &"a".repeat(64),
         ] {
             assert!(!is_bucket_name(bad.as_bytes()), "{bad}");
         }

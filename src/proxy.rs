@@ -15,14 +15,14 @@ use std::rc::Rc;
 use ngx::core::NGX_CONF_OK;
 use ngx::ffi::{
     in_port_t, ngx_array_t, ngx_command_t, ngx_conf_t, ngx_cycle_t, ngx_http_conf_ctx_t,
-    ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_get_variable_index,
-    ngx_http_module_t, ngx_http_script_copy_var_len_code, ngx_http_upstream_main_conf_t,
-    ngx_http_upstream_module, ngx_http_upstream_srv_conf_t, ngx_int_t, ngx_keyval_t, ngx_module_t,
-    ngx_pnalloc, ngx_resolver_create, ngx_str_t, sockaddr_in, sockaddr_in6, AF_INET, AF_INET6,
-    AF_UNIX, NGX_ERROR, NGX_HTTP_LOC_CONF_OFFSET, NGX_LOG_EMERG, NGX_LOG_INFO, NGX_LOG_WARN,
+    ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_get_variable_index, ngx_http_module_t,
+    ngx_http_script_copy_var_len_code, ngx_http_upstream_main_conf_t, ngx_http_upstream_module,
+    ngx_http_upstream_srv_conf_t, ngx_int_t, ngx_keyval_t, ngx_module_t, ngx_pnalloc,
+    ngx_resolver_create, ngx_str_t, sockaddr_in, sockaddr_in6, AF_INET, AF_INET6, AF_UNIX,
+    NGX_ERROR, NGX_HTTP_LOC_CONF_OFFSET, NGX_LOG_EMERG, NGX_LOG_WARN,
 };
 use ngx::http::HttpModuleMainConf;
-use ngx::{ngx_conf_log_error, ngx_log_error};
+use ngx::ngx_log_error;
 use thiserror::Error;
 
 use crate::auth::Auth;
@@ -53,8 +53,16 @@ pub enum ProxyError {
     )]
     Handler,
     /// A `proxy_pass` that would send the client's URI to S3.
-    #[error("shares its location with a \"proxy_pass\" without \"$s3_private_bucket_uri\"; add it")]
+    #[error(
+        "shares its location with a \"proxy_pass\" without \"$s3_private_bucket_uri\"; add it"
+    )]
     ProxyPass,
+    /// A bucket in front of an address is not a host name.
+    #[error(
+        "cannot put the bucket before the address \"{0}\"; use \"s3_private_bucket_addressing \
+         path\" or an endpoint with a host name"
+    )]
+    Address(String),
     /// `upstream=` names nothing.
     #[error("needs the upstream group \"{0}\"; define it with \"upstream {0} {{ ... }}\"")]
     Upstream(String),
@@ -126,7 +134,7 @@ impl Proxy {
         module.map(|module| Proxy { module }).ok_or(ProxyError::Command("proxy_pass"))
     }
 
-    fn index(self) -> usize {
+    fn ctx_index(self) -> usize {
         self.module.ctx_index
     }
 
@@ -228,7 +236,8 @@ impl Proxy {
             let (before, untouched) = (self.words(before), self.words(after).to_vec());
             let clcf = core_location(&*(*cf).ctx.cast());
             let (handler, redirect) = ((*clcf).handler, (*clcf).auto_redirect());
-            let arg = ngx_str_t { len: value.count_bytes(), data: value.as_ptr().cast_mut().cast() };
+            let arg =
+                ngx_str_t { len: value.count_bytes(), data: value.as_ptr().cast_mut().cast() };
             self.set(cf, after, name, &[arg])?;
             if name == "proxy_pass" {
                 main.proxy_handler = (*clcf).handler;
@@ -286,7 +295,7 @@ pub unsafe fn prepare(
     // SAFETY: cf has a cycle; the location's proxy configuration is not merged yet.
     unsafe {
         let proxy = Proxy::find((*cf).cycle)?;
-        let slot = ctx.loc_conf.add(proxy.index());
+        let slot = ctx.loc_conf.add(proxy.ctx_index());
         let place = match &conf.bucket {
             BucketSetting::On(_, place) => place.clone(),
             _ => Place::default(),
@@ -319,6 +328,9 @@ unsafe fn check(
         let region = conf.region.as_deref().unwrap_or("us-east-1");
         Rc::new(EndpointSetting { endpoint: Endpoint::aws(region), upstream: None })
     });
+    if conf.addressing == Some(Addressing::Virtual) && setting.endpoint.is_address() {
+        return Err(ProxyError::Address(setting.endpoint.host.clone()));
+    }
     // SAFETY: cf is nginx's context.
     let group = unsafe { upstream_group(cf, setting) };
     if let (Some(name), None) = (&setting.upstream, group) {
@@ -423,11 +435,7 @@ pub unsafe fn install(cf: *mut ngx_conf_t) -> Result<(), ProxyError> {
             (*cf).ctx = saved;
             if let Err(error) = &result {
                 let place = &pending.place;
-                ngx_log_error!(
-                    NGX_LOG_EMERG,
-                    (*cf).log,
-                    "\"s3_private_bucket\" {error} {place}"
-                );
+                ngx_log_error!(NGX_LOG_EMERG, (*cf).log, "\"s3_private_bucket\" {error} {place}");
             }
             result?;
         }
@@ -445,7 +453,7 @@ unsafe fn install_one(
         let proxy = Proxy::find((*cf).cycle)?;
         let conf = &mut *pending.conf;
         let clcf = &mut *core_location(&pending.ctx);
-        let slot = pending.ctx.loc_conf.add(proxy.index());
+        let slot = pending.ctx.loc_conf.add(proxy.ctx_index());
 
         let needs_resolver = match &pending.kind {
             Kind::Own { written, headers } => {
@@ -458,7 +466,7 @@ unsafe fn install_one(
                 let (Some(serving), Some(array)) = (&outer.serving, outer.loc_conf) else {
                     return Err(ProxyError::Nginx);
                 };
-                proxy.merge(cf, *array.add(proxy.index()), *block)?;
+                proxy.merge(cf, *array.add(proxy.ctx_index()), *block)?;
                 *slot = *block;
                 conf.serving = Some(serving.clone());
                 serving.needs_resolver
@@ -499,7 +507,10 @@ unsafe fn install_own(
                 Host::Constant(format!("{}.{authority}", String::from_utf8_lossy(name)))
             }
             Some(_) => Host::Constant(authority.clone()),
-            None if addressing == Addressing::Path => Host::Constant(authority.clone()),
+            // Without a dot any name would be in the host: what "auto" decides per request.
+            None if !addressing.is_virtual(endpoint.is_aws(), b"") => {
+                Host::Constant(authority.clone())
+            }
             None => Host::PerRequest(authority.clone()),
         };
         let host_text = match &host {
@@ -515,13 +526,12 @@ unsafe fn install_own(
         let scheme = endpoint.scheme();
 
         let fresh = proxy.create(cf)?;
-        let array = *conf.loc_conf.ok_or(ProxyError::Nginx)?.add(proxy.index());
+        let array = *conf.loc_conf.ok_or(ProxyError::Nginx)?.add(proxy.ctx_index());
 
         let set = |name: &'static str, value: &str| -> Result<(), ProxyError> {
             if written.contains(&name) {
                 return Ok(());
             }
-            ngx_conf_log_error!(NGX_LOG_INFO, cf, "s3_private_bucket sets: {name} \"{value}\"");
             proxy.set(cf, fresh, name, &[in_pool(cf, value)?])
         };
         if written.contains(&"proxy_pass") {
@@ -581,7 +591,7 @@ unsafe fn install_own(
 
         proxy.merge(cf, array, fresh)?;
         if let Some(array) = conf.loc_conf {
-            *array.add(proxy.index()) = fresh;
+            *array.add(proxy.ctx_index()) = fresh;
         }
 
         let needs_resolver = !group && !endpoint.is_address();
@@ -673,7 +683,8 @@ unsafe fn upstream_group(
         // An implicit group, of a proxy_pass elsewhere, has no servers{} block of its own.
         !group.srv_conf.is_null()
             && group.host.as_bytes().eq_ignore_ascii_case(name.as_bytes())
-            && (group.port == 0 && port.is_none() || port.is_some_and(|p| p == group.port as in_port_t))
+            && (group.port == 0 && port.is_none()
+                || port.is_some_and(|p| p == group.port as in_port_t))
     };
     // SAFETY: the upstream module has a main configuration in every http{}.
     unsafe {
@@ -697,20 +708,18 @@ unsafe fn is_local(group: &ngx_http_upstream_srv_conf_t) -> bool {
         servers.iter().all(|server| {
             let addresses = (0..server.naddrs).map(|i| (*server.addrs.add(i)).sockaddr);
             server.naddrs > 0
-                && addresses.into_iter().all(|address| {
-                    match u32::from((*address).sa_family) {
-                        AF_UNIX => true,
-                        AF_INET => {
-                            let v4: *const sockaddr_in = address.cast();
-                            (*v4).sin_addr.s_addr.to_ne_bytes()[0] == 127
-                        }
-                        AF_INET6 => {
-                            let v6: *const sockaddr_in6 = address.cast();
-                            let bytes: [u8; 16] = mem::transmute((*v6).sin6_addr);
-                            u128::from_be_bytes(bytes) == 1
-                        }
-                        _ => false,
+                && addresses.into_iter().all(|address| match u32::from((*address).sa_family) {
+                    AF_UNIX => true,
+                    AF_INET => {
+                        let v4: *const sockaddr_in = address.cast();
+                        (*v4).sin_addr.s_addr.to_ne_bytes()[0] == 127
                     }
+                    AF_INET6 => {
+                        let v6: *const sockaddr_in6 = address.cast();
+                        let bytes: [u8; 16] = mem::transmute((*v6).sin6_addr);
+                        u128::from_be_bytes(bytes) == 1
+                    }
+                    _ => false,
                 })
         })
     }

@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use ngx::core::Status;
 use ngx::ffi::{
-    ngx_http_complex_value, ngx_http_complex_value_t, ngx_http_request_t, ngx_int_t,
-    ngx_list_push, ngx_palloc, ngx_pnalloc, ngx_str_t, ngx_table_elt_t, ngx_uint_t,
-    NGX_HTTP_BAD_REQUEST, NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_INTERNAL_SERVER_ERROR,
-    NGX_HTTP_NOT_ALLOWED, NGX_HTTP_NOT_FOUND, NGX_LOG_ERR, NGX_LOG_INFO, NGX_OK,
+    ngx_http_complex_value, ngx_http_complex_value_t, ngx_http_request_t, ngx_int_t, ngx_list_push,
+    ngx_palloc, ngx_pnalloc, ngx_str_t, ngx_table_elt_t, ngx_uint_t, NGX_HTTP_BAD_REQUEST,
+    NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_NOT_ALLOWED,
+    NGX_HTTP_NOT_FOUND, NGX_LOG_ERR, NGX_LOG_INFO, NGX_OK,
 };
 use ngx::http::{HttpModule, HttpModuleLocationConf};
 use ngx::{ngx_log_error, ngx_string};

@@ -103,10 +103,7 @@ unsafe extern "C" fn named(
 /// Evaluates regular expressions of other variables without a trace: the script that reads this
 /// variable may have measured `$1` already, and is going to copy it.
 #[cfg(ngx_feature = "pcre")]
-unsafe fn keep_captures<T>(
-    r: *mut ngx_http_request_t,
-    f: impl FnOnce() -> Option<T>,
-) -> Option<T> {
+unsafe fn keep_captures<T>(r: *mut ngx_http_request_t, f: impl FnOnce() -> Option<T>) -> Option<T> {
     // SAFETY: nginx keeps ncaptures numbers at captures, which a match overwrites in place.
     unsafe {
         let (count, captures, data) = ((*r).ncaptures, (*r).captures, (*r).captures_data);
