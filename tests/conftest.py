@@ -1,0 +1,52 @@
+import pytest
+from harness import MODULE, Nginx, Recorder, SeaweedFS, make_ca
+
+
+def pytest_sessionstart(session):
+    if not MODULE.exists():
+        pytest.exit(f"{MODULE} is missing: run make", 2)
+
+
+@pytest.fixture
+def origin():
+    recorder = Recorder()
+    yield recorder
+    recorder.close()
+
+
+@pytest.fixture
+def secret(tmp_path):
+    file = tmp_path / "s3.secret"
+    file.write_text("open-sesame\n")
+    file.chmod(0o600)
+    return file
+
+
+@pytest.fixture
+def nginx(tmp_path, origin, secret):
+    """Starts nginx with a server{}, the recording origin and the secret set in http{}."""
+    started = []
+
+    def start(server, http="", **kw):
+        http = f"""
+            s3_private_bucket_endpoint {origin.url};
+            s3_private_bucket_auth secret {secret};
+            {http}"""
+        started.append(Nginx(tmp_path / f"nginx{len(started)}", server, http, **kw).start())
+        return started[-1]
+
+    yield start
+    for n in started:
+        n.stop()
+
+
+@pytest.fixture(scope="session")
+def ca(tmp_path_factory):
+    return make_ca(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory, ca):
+    server = SeaweedFS(tmp_path_factory.mktemp("s3") / "seaweedfs", ca)
+    yield server
+    server.stop()
