@@ -46,6 +46,9 @@ pub enum ConfError {
     /// A prefix that no key begins with, or that leaves itself.
     #[error("has an invalid prefix \"{value}\"; {cure}")]
     Prefix { value: String, cure: &'static str },
+    /// A prefix that leaves no room for a key.
+    #[error("has a prefix of {0} bytes; a key has at most 1024 bytes")]
+    PrefixLength(usize),
     /// Not a region name.
     #[error("has an invalid region \"{0}\"; use a name such as \"eu-central-1\"")]
     Region(String),
@@ -334,6 +337,9 @@ impl Directive for SetBucket {
             if value.len > 0 {
                 // SAFETY: a part of an argument lives as long as it does.
                 prefix = unsafe { compile(cf, &value) }?;
+                if value.len >= MAX_KEY {
+                    return Err(ConfError::PrefixLength(value.len));
+                }
                 // SAFETY: just compiled.
                 if let Some(cure) = unsafe { constant(prefix) }.and_then(prefix_cure) {
                     return Err(ConfError::Prefix { value: value.to_string(), cure });
@@ -359,8 +365,6 @@ fn prefix_cure(prefix: &[u8]) -> Option<&'static str> {
         Some("keys do not begin with a slash: leave it out")
     } else if has_dot_segment(prefix) {
         Some("it must not have a \".\" or \"..\" segment")
-    } else if prefix.len() >= MAX_KEY {
-        Some("a key has at most 1024 bytes")
     } else {
         None
     }

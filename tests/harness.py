@@ -24,7 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 MODULE = ROOT / "target/release/libngx_http_s3_private_bucket_module.so"
 WEED = ROOT / "target/venv/bin/weed"
-TIMEOUT = 60
+TIMEOUT = 30
 
 
 def wait_until(condition, what, timeout=TIMEOUT):
@@ -95,7 +95,7 @@ def request(port, target, method="GET", headers=(), body=b""):
         target = target.encode("latin1")
     headers = dict(headers)
     lines = [f"{k}: {v}" for k, v in ({"Host": "media.example.com"} | headers).items()]
-    if body:
+    if body and "Transfer-Encoding" not in headers:
         lines.append(f"Content-Length: {len(body)}")
     head = method.encode() + b" " + target + b" HTTP/1.1\r\n"
     head += "\r\n".join(lines).encode("latin1") + b"\r\n\r\n"
@@ -116,6 +116,7 @@ class Nginx:
         self.port = free_port()
         self.resolv_conf = resolv_conf
         self.process = None
+        self.tolerated = set()
         self.listen = listen
         self.top = top
         self.write(server, http)
@@ -192,7 +193,7 @@ http {{
             self.process.send_signal(signal.SIGTERM)
             self.process.wait(TIMEOUT)
         log = self.error_log()
-        for bad in ("[alert]", "exited on signal", "[emerg]"):
+        for bad in {"[alert]", "exited on signal", "[emerg]"} - self.tolerated:
             assert bad not in log, log
 
     def error_log(self):

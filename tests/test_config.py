@@ -1,0 +1,199 @@
+"""What nginx -t says of wrong configurations, to the letter, and that it is silent on right ones."""
+
+import signal
+
+import pytest
+from harness import Nginx, wait_until
+
+AUTH = "s3_private_bucket_auth none; "
+BUCKET = "s3_private_bucket example-bucket; "
+A_BUCKET = 'a bucket is named by 3 to 63 characters a-z, 0-9, "." and "-"'
+SECRET_CURE = 'write "secret /path/of/file" or "secret data:text"'
+ENDPOINT = '"s3_private_bucket_endpoint" directive has an invalid URL '
+
+# What stands in a location (a text), or in the server around it (a pair of both).
+WRONG = [
+    # s3_private_bucket
+    ("s3_private_bucket Example;", f'"s3_private_bucket" directive has an invalid bucket name "Example"; {A_BUCKET}'),
+    ("s3_private_bucket ab;", f'"s3_private_bucket" directive has an invalid bucket name "ab"; {A_BUCKET}'),
+    ("s3_private_bucket a..b;", f'"s3_private_bucket" directive has an invalid bucket name "a..b"; {A_BUCKET}'),
+    ("s3_private_bucket 10.0.0.1;", f'"s3_private_bucket" directive has an invalid bucket name "10.0.0.1"; {A_BUCKET}'),
+    ("s3_private_bucket a/b;", f'"s3_private_bucket" directive has an invalid bucket name "a/b"; {A_BUCKET}'),
+    ('s3_private_bucket "";', f'"s3_private_bucket" directive has an invalid bucket name ""; {A_BUCKET}'),
+    ("s3_private_bucket;", 'invalid number of arguments in "s3_private_bucket" directive'),
+    ("s3_private_bucket abc prefix=a b;", 'invalid number of arguments in "s3_private_bucket" directive'),
+    ("s3_private_bucket abc path=a;", '"s3_private_bucket" directive has an unknown parameter "path=a"; use "prefix=path/"'),
+    ("s3_private_bucket off prefix=a;", '"s3_private_bucket" directive has an unknown parameter "prefix=a"; "off" takes none'),
+    ("s3_private_bucket abc prefix=a/../b;", '"s3_private_bucket" directive has an invalid prefix "a/../b"; it must not have a "." or ".." segment'),
+    ("s3_private_bucket abc prefix=/a;", '"s3_private_bucket" directive has an invalid prefix "/a"; keys do not begin with a slash: leave it out'),
+    (f"s3_private_bucket abc prefix={'p' * 1024};", '"s3_private_bucket" directive has a prefix of 1024 bytes; a key has at most 1024 bytes'),
+    ("s3_private_bucket abc; s3_private_bucket def;", '"s3_private_bucket" directive is duplicate'),
+    (AUTH + "s3_private_bucket $no_such_variable;", 'unknown "no_such_variable" variable'),
+    (("s3_private_bucket abc;", ""), '"s3_private_bucket" directive is not allowed here'),
+    # region, endpoint, addressing
+    ("s3_private_bucket_region 'eu west';", '"s3_private_bucket_region" directive has an invalid region "eu west"; use a name such as "eu-central-1"'),
+    ("s3_private_bucket_region '';", '"s3_private_bucket_region" directive has an invalid region ""; use a name such as "eu-central-1"'),
+    ("s3_private_bucket_region a; s3_private_bucket_region b;", '"s3_private_bucket_region" directive is duplicate'),
+    ("s3_private_bucket_endpoint s3.example.com;", ENDPOINT + '"s3.example.com": it must begin with "http://" or "https://"'),
+    ("s3_private_bucket_endpoint https://s3.example.com/path;", ENDPOINT + '"https://s3.example.com/path": it must be scheme://host[:port], without a path or query'),
+    ("s3_private_bucket_endpoint https://u:p@s3.example.com;", ENDPOINT + '"https://u:p@s3.example.com": it must not have a user name or password'),
+    ("s3_private_bucket_endpoint https://;", ENDPOINT + '"https://": the host name is not valid'),
+    ("s3_private_bucket_endpoint https://h:70000;", ENDPOINT + '"https://h:70000": the port is not valid'),
+    ("s3_private_bucket_endpoint https://$host;", ENDPOINT + '"https://$host": the host name is not valid'),
+    ("s3_private_bucket_endpoint https://h group=x;", '"s3_private_bucket_endpoint" directive has an unknown parameter "group=x"; use "upstream=name"'),
+    ("s3_private_bucket_endpoint https://h upstream=;", '"s3_private_bucket_endpoint" directive has an unknown parameter "upstream="; use "upstream=name"'),
+    (AUTH + BUCKET + "s3_private_bucket_endpoint https://h upstream=none;", '"s3_private_bucket" needs the upstream group "none"; define it with "upstream none { ... }"'),
+    ("s3_private_bucket_addressing host;", '"s3_private_bucket_addressing" directive has an unknown parameter "host"; use "auto", "virtual" or "path"'),
+    (AUTH + BUCKET + "s3_private_bucket_endpoint http://127.0.0.1; s3_private_bucket_addressing virtual;", '"s3_private_bucket" cannot put the bucket before the address "127.0.0.1"; use "s3_private_bucket_addressing path" or an endpoint with a host name'),
+    # auth
+    (BUCKET, '"s3_private_bucket" has no "s3_private_bucket_auth"; add "secret /path/of/file" or "none"'),
+    (AUTH + AUTH, '"s3_private_bucket_auth" directive is duplicate'),
+    ("s3_private_bucket_auth token;", '"s3_private_bucket_auth" directive has an unknown parameter "token"; use "secret" or "none"'),
+    ("s3_private_bucket_auth none x;", '"s3_private_bucket_auth" directive has an unknown parameter "x"; "none" takes none'),
+    ("s3_private_bucket_auth secret;", f'"s3_private_bucket_auth" directive needs a secret; {SECRET_CURE}'),
+    ("s3_private_bucket_auth secret '';", f'"s3_private_bucket_auth" directive needs a secret; {SECRET_CURE}'),
+    ("s3_private_bucket_auth secret header=Referer;", f'"s3_private_bucket_auth" directive needs a secret; {SECRET_CURE}'),
+    ("s3_private_bucket_auth secret data:x name=y;", '"s3_private_bucket_auth" directive has an unknown parameter "name=y"; use "header=name"'),
+    ("s3_private_bucket_auth secret data:x header=Host;", '"s3_private_bucket_auth" directive cannot send a secret in the header "Host"; use "User-Agent", "Referer" or a header of your own'),
+    ("s3_private_bucket_auth secret data:x header=X-Amz-Key;", '"s3_private_bucket_auth" directive cannot send a secret in the header "X-Amz-Key"; use "User-Agent", "Referer" or a header of your own'),
+    ("s3_private_bucket_auth secret data:x header=A header=B;", '"s3_private_bucket_auth" directive has an unknown parameter "header=B"; a secret and "header=name" are all it takes'),
+    ("s3_private_bucket_auth secret data:;", '"s3_private_bucket_auth" directive cannot use the secret in "data:": the secret is empty; write one line of text into it'),
+    # key, arguments
+    ("s3_private_bucket_key '';", '"s3_private_bucket_key" directive has an empty argument; write the object key, with variables'),
+    ("s3_private_bucket_key $no_such_variable;", 'unknown "no_such_variable" variable'),
+    ("s3_private_bucket_pass_args;", 'invalid number of arguments in "s3_private_bucket_pass_args" directive'),
+    ("s3_private_bucket_pass_args '';", '"s3_private_bucket_pass_args" directive has an empty argument; write names of query arguments'),
+    # what else stands in the location
+    (AUTH + BUCKET + "proxy_pass http://127.0.0.1:9;", '"s3_private_bucket" shares its location with another handler of requests; remove that, or write "proxy_pass" with "$s3_private_bucket_uri"'),
+    (AUTH + BUCKET + "proxy_pass http://127.0.0.1:9$uri;", '"s3_private_bucket" shares its location with a "proxy_pass" without "$s3_private_bucket_uri"; add it'),
+    (AUTH + BUCKET + "stub_status;", '"s3_private_bucket" shares its location with another handler of requests; remove that, or write "proxy_pass" with "$s3_private_bucket_uri"'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong, message", WRONG, ids=range(len(WRONG)))
+def test_wrong_configurations(tmp_path, wrong, message):
+    server, location = wrong if isinstance(wrong, tuple) else ("", wrong)
+    n = Nginx(tmp_path, f"{server}\nlocation /m/ {{ {location} }}")
+    status, output = n.check()
+    assert status == 1
+    lines = [line for line in output.splitlines() if "[" in line]
+    assert len(lines) == 1, output
+    level, text = lines[0].split("] ", 1)
+    assert level.endswith("[emerg")
+    # nginx writes its process id before what it says at run time, and not before what -t says.
+    assert text.split(": ", 1)[-1].startswith(message) or text.startswith(message), text
+    if "unknown" not in text or "variable" not in text:
+        # nginx itself says that last, without the place.
+        assert f" in {tmp_path}/nginx.conf:" in text
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (None, '(No such file or directory (os error 2)); create it, with mode 0600'),
+        (b"", "the secret is empty; write one line of text into it"),
+        (b"\n", "the secret is empty; write one line of text into it"),
+        (b"a\nb\n", "the secret has a control byte (a second line, a CR of a Windows editor, a NUL); write one line of text into it"),
+        (b"a\r\n", "the secret has a control byte (a second line, a CR of a Windows editor, a NUL); write one line of text into it"),
+        (b"hush\0", "the secret has a control byte (a second line, a CR of a Windows editor, a NUL); write one line of text into it"),
+        (b" hush", "the secret begins or ends with white space; write one line of text into it"),
+        (b"hush\xff", "the secret is not UTF-8 text; write one line of text into it"),
+    ],
+    ids=range(8),
+)  # fmt: skip
+def test_wrong_secret_files(tmp_path, content, message):
+    file = tmp_path / "s3.secret"
+    if content is not None:
+        file.write_bytes(content)
+        file.chmod(0o600)
+    n = Nginx(tmp_path / "n", f"s3_private_bucket_auth secret {file};")
+    status, output = n.check()
+    assert status == 1
+    read = "read the secret file" if content is None else "use the secret in"
+    separator = " " if content is None else ": "
+    start = f'"s3_private_bucket_auth" directive cannot {read} "{file}"'
+    assert f"{start}{separator}{message} in {tmp_path}" in output
+    assert "hush" not in output
+
+
+def ours(output):
+    return [line for line in output.splitlines() if "s3_private" in line]
+
+
+def check(tmp_path, secret, endpoint, http=""):
+    n = Nginx(
+        tmp_path / "n",
+        f"""s3_private_bucket_endpoint {endpoint};
+        s3_private_bucket_auth secret {secret};
+        location /m/ {{ s3_private_bucket example-bucket; }}""",
+        http,
+    )
+    status, output = n.check()
+    assert status == 0, output
+    return ours(output)
+
+
+def test_a_secret_that_all_can_read_is_worth_a_warning(tmp_path, secret):
+    secret.chmod(0o604)
+    (line,) = check(tmp_path, secret, "http://127.0.0.1:9")
+    assert "[warn]" in line and "open-sesame" not in line
+    assert f'the secret file "{secret}" can be read by all users; use "chmod 600"' in line
+
+
+@pytest.mark.parametrize(
+    "endpoint, warns",
+    [
+        ("http://192.0.2.1:9000", True),
+        ("http://minio.example.com", True),
+        ("http://s3.example.com upstream=far", True),
+        ("http://s3.example.com upstream=near", False),
+        ("http://127.0.0.1:9000", False),
+        ("http://[::1]:9000", False),
+        ("https://s3.example.com", False),
+    ],
+)
+def test_a_secret_in_clear_is_worth_a_warning(tmp_path, secret, endpoint, warns):
+    groups = """upstream far { server 127.0.0.1:1; server 192.0.2.1:1; }
+        upstream near { server 127.0.0.1:1; server [::1]:1; server unix:/tmp/none.sock; }"""
+    lines = check(tmp_path, secret, endpoint, groups)
+    authority = endpoint.split()[0].removeprefix("http://")
+    message = (
+        f'"s3_private_bucket" sends its secret unencrypted to "http://{authority}"; '
+        "use an https:// endpoint"
+    )
+    assert [message in line and "[warn]" in line for line in lines] == [True] * warns
+
+
+def test_nothing_is_said_of_a_right_configuration(tmp_path, secret):
+    n = Nginx(
+        tmp_path / "n",
+        """location /m/ { s3_private_bucket example-bucket prefix=p/; }
+        location /n/ { s3_private_bucket $host; s3_private_bucket_auth none; }""",
+        f"s3_private_bucket_auth secret {secret}; s3_private_bucket_region eu-central-1;",
+    )
+    status, output = n.check()
+    assert (status, ours(output)) == (0, [])
+
+
+def test_no_name_server_is_told(tmp_path, secret):
+    n = Nginx(
+        tmp_path / "n",
+        f"location /m/ {{ s3_private_bucket_auth secret {secret}; s3_private_bucket abc; }}",
+        resolv_conf="# none\n",
+    )
+    status, output = n.check()
+    assert status == 1
+    assert (
+        '"s3_private_bucket" finds no name server in /etc/resolv.conf; set "resolver", or use '
+        '"upstream=" of "s3_private_bucket_endpoint" in '
+    ) in output
+
+
+def test_a_failed_reload_keeps_the_old_configuration(nginx, origin, secret):
+    n = nginx("location /m/ { s3_private_bucket example-bucket; }")
+    secret.write_text("")
+    n.tolerated = {"[emerg]"}
+    n.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "the secret is empty" in n.error_log(), "the reload to fail")
+    assert n.get("/m/a").status == 200
+    assert origin.last().get("User-Agent") == "open-sesame"
