@@ -1,0 +1,29 @@
+"""Runs the files of nginx-conf/, with their ports, paths and endpoints put on this machine."""
+
+import json
+import re
+
+from harness import ROOT, Nginx
+
+CONF = ROOT / "nginx-conf"
+PLACEHOLDER = "REPLACE-WITH-A-LONG-RANDOM-SECRET"
+
+
+def policy(name, bucket, secret):
+    """A policy of nginx-conf/ for a bucket and a secret of this machine."""
+    text = (CONF / name).read_text()
+    assert PLACEHOLDER in text
+    text = text.replace(PLACEHOLDER, secret).replace("203.0.113.10/32", "127.0.0.1/32")
+    return json.loads(text.replace("example-bucket", bucket))
+
+
+def example(path, name, endpoint, secrets, replace=(), listen=""):
+    """nginx with an example; `secrets` maps its secret files to the ones of this machine."""
+    n = Nginx(path, listen=listen)
+    text = (CONF / name).read_text()
+    text = re.sub(r"listen 80;", f"listen 127.0.0.1:{n.port};", text)
+    text = text.replace("/var/cache/nginx/s3", f"{n.dir}/cache")
+    for old, new in [*secrets.items(), *replace]:
+        text = text.replace(old, str(new))
+    n.write(http=f"s3_private_bucket_endpoint {endpoint};\n{text}")
+    return n

@@ -1,0 +1,144 @@
+"""Every file of nginx-conf/ is started, and serves from a real S3 server as it says."""
+
+import base64
+
+import pytest
+from examples import CONF, example, policy
+from harness import allow, request
+
+IMAGE = b"\x89PNG image"
+VIDEO = bytes(range(256)) * 4096 * 3
+OBJECTS = {
+    "index.html": b"<h1>index</h1>",
+    "images/cat.png": IMAGE,
+    "variants/cat.jpg/200.jpg": b"small cat",
+    "video/film.mp4": VIDEO,
+    "site/index.html": b"home",
+    "site/docs/index.html": b"docs",
+    "site/page.html": b"page",
+}
+TESTED = {
+    "basic.conf", "cache.conf", "slice-video.conf", "referer.conf", "s3-compatible.conf",
+    "several-buckets.conf", "static-site-with-auth.conf", "keepalive.conf",
+    "bucket-policy.json", "bucket-policy-header-only.json",
+}  # fmt: skip
+
+
+def test_every_example_has_a_test():
+    assert {f.name for f in CONF.iterdir()} == TESTED
+
+
+@pytest.fixture
+def objects(s3):
+    s3.create_bucket("example-bucket")
+    s3.create_bucket("example-bucket-2")
+    for key, body in OBJECTS.items():
+        s3.put("example-bucket", key, body)
+    s3.put("example-bucket-2", "second.txt", b"second")
+    s3.put("example-bucket-2", "index.html", b"site two")
+    s3.put_policy("example-bucket", policy("bucket-policy.json", "example-bucket", "open-sesame"))
+    second = allow("example-bucket-2", values=["second-secret", "open-sesame"])
+    s3.put_policy("example-bucket-2", second)
+
+
+@pytest.fixture
+def run(tmp_path, s3, secret, objects):
+    second = tmp_path / "second"
+    second.write_text("second-secret")
+    second.chmod(0o600)
+    secrets = {"/etc/nginx/s3-media.secret": secret, "/etc/nginx/s3-second.secret": second}
+    started = []
+
+    def start(name, endpoint=None, replace=()):
+        n = example(tmp_path / name, name, endpoint or s3.url, secrets, replace)
+        status, output = n.check()
+        assert (status, [x for x in output.splitlines() if "s3_private" in x]) == (0, []), output
+        started.append(n.start())
+        return n
+
+    yield start
+    for n in started:
+        n.stop()
+
+
+def test_basic(run):
+    n = run("basic.conf")
+    assert n.get("/s3-media/index.html").body == b"<h1>index</h1>"
+    assert n.get("/s3-media/index.html", method="DELETE").status == 405
+
+
+def test_cache(run):
+    n = run("cache.conf")
+    seen = [n.get("/images/cat.png") for _ in range(2)]
+    assert [(r.body, r.get("X-Cache-Status")) for r in seen] == [(IMAGE, "MISS"), (IMAGE, "HIT")]
+
+
+def test_slice_video(run):
+    n = run("slice-video.conf")
+    r = n.get("/video/film.mp4", headers={"Range": "bytes=2000000-2000009"})
+    assert (r.status, r.body) == (206, VIDEO[2000000:2000010])
+    assert n.get("/video/film.mp4").body == VIDEO
+
+
+def test_referer(run, s3):
+    s3.put_policy("example-bucket", allow("example-bucket", "aws:Referer", ["open-sesame"]))
+    assert run("referer.conf").get("/index.html").body == b"<h1>index</h1>"
+
+
+def test_s3_compatible(run, s3, ca):
+    here = [("minio.example.com:9000", "s3.localhost upstream=here"),
+            ("/etc/nginx/minio-ca.pem", ca),
+            ("server {", f"upstream here {{ server 127.0.0.1:{s3.tls_port}; }}\nserver {{")]  # fmt: skip
+    n = run("s3-compatible.conf", replace=here)
+    assert n.get("/index.html").body == b"<h1>index</h1>"
+
+
+def test_several_buckets(run):
+    n = run("several-buckets.conf")
+    for target, host, body in [
+        ("/images/cat.png", "media.example.com", IMAGE),
+        ("/documents/second.txt", "media.example.com", b"second"),
+        ("/thumb/200/cat.jpg", "media.example.com", b"small cat"),
+        ("/index.html", "one.example.com", b"<h1>index</h1>"),
+        ("/index.html", "two.example.com", b"site two"),
+    ]:
+        assert n.get(target, headers={"Host": host}).body == body, (host, target)
+
+
+def test_static_site_with_auth(run, tmp_path):
+    password = tmp_path / "htpasswd"
+    password.write_text("ann:{PLAIN}tulip\n")
+    n = run("static-site-with-auth.conf", replace=[("/etc/nginx/htpasswd", password)])
+    ann = {"Authorization": "Basic " + base64.b64encode(b"ann:tulip").decode()}
+    assert n.get("/page.html").status == 401
+    for target, status, body in [
+        ("/", 200, b"home"),
+        ("/docs/", 200, b"docs"),
+        ("/page.html", 200, b"page"),
+        ("/none.html", 404, b"There is no such page.\n"),
+    ]:
+        r = n.get(target, headers=ann)
+        assert (r.status, r.body) == (status, body), target
+
+
+def test_keepalive(run, s3, ca):
+    cert = ("upstream=s3;", f"upstream=s3; proxy_ssl_trusted_certificate {ca};")
+    here = [("server     s3.eu-central-1.amazonaws.com:443", f"server 127.0.0.1:{s3.tls_port}"),
+            ("https://s3.eu-central-1.amazonaws.com", "https://s3.localhost"), cert]  # fmt: skip
+    n = run("keepalive.conf", replace=here)
+    for _ in range(3):
+        assert n.get("/index.html").body == b"<h1>index</h1>"
+
+
+def test_policies(s3, objects):
+    """With the header and the address, and with the header alone."""
+    for name in ("bucket-policy.json", "bucket-policy-header-only.json"):
+        s3.put_policy("example-bucket", policy(name, "example-bucket", "open-sesame"))
+        for agent, status in [("open-sesame", 200), ("OPEN-SESAME", 403), ("", 403)]:
+            r = request(s3.port, "/example-bucket/index.html", headers={"User-Agent": agent})
+            assert r.status == status, (name, agent)
+    elsewhere = policy("bucket-policy.json", "example-bucket", "open-sesame")
+    elsewhere["Statement"][0]["Condition"]["IpAddress"]["aws:SourceIp"] = ["203.0.113.10/32"]
+    s3.put_policy("example-bucket", elsewhere)
+    headers = {"User-Agent": "open-sesame"}
+    assert request(s3.port, "/example-bucket/index.html", headers=headers).status == 403
