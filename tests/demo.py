@@ -1,0 +1,127 @@
+"""make demo: a private bucket on a real S3 server, and nginx in front of it.
+
+With --once it shows that, and exits: non-zero when anything was not as told.
+"""
+
+import secrets
+import signal
+import struct
+import sys
+import tempfile
+import zlib
+from pathlib import Path
+from urllib.parse import quote
+
+from examples import example, policy
+from harness import SeaweedFS, request
+
+BUCKET = "example-bucket"
+
+
+def png(size=96):
+    """A small image: a colour gradient."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = b"".join(
+        b"\0" + b"".join(bytes((40, 90 + y, 90 + x)) for x in range(size)) for y in range(size)
+    )
+    header = struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0)
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows))
+            + chunk(b"IEND", b""))  # fmt: skip
+
+
+def pdf(text="A private document"):
+    """A PDF of one page."""
+    stream = f"BT /F1 24 Tf 72 720 Td ({text}) Tj ET"
+    objects = [
+        "<< /Type /Catalog /Pages 2 0 R >>",
+        "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R "
+        "/Resources << /Font << /F1 5 0 R >> >> >>",
+        f"<< /Length {len(stream)} >>\nstream\n{stream}\nendstream",
+        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+    ]
+    out, offsets = "%PDF-1.4\n", []
+    for i, body in enumerate(objects, 1):
+        offsets.append(len(out))
+        out += f"{i} 0 obj\n{body}\nendobj\n"
+    xref = len(out)
+    out += f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n"
+    out += "".join(f"{o:010} 00000 n \n" for o in offsets)
+    out += f"trailer << /Size {len(objects) + 1} /Root 1 0 R >>\nstartxref\n{xref}\n%%EOF\n"
+    return out.encode()
+
+
+FILES = {
+    "index.html": ("text/html; charset=utf-8", None),
+    "images/gradient.png": ("image/png", png()),
+    "document.pdf": ("application/pdf", pdf()),
+    "video.bin": ("application/octet-stream", bytes(range(256)) * 4096 * 20),
+    "names with spaces.txt": ("text/plain", b"spaces"),
+    "c++ notes.txt": ("text/plain", b"a plus is a plus"),
+    "日本語.txt": ("text/plain; charset=utf-8", "日本語".encode()),
+}
+
+
+def page():
+    links = "".join(f'<li><a href="{quote(k)}">{k}</a></li>' for k in FILES if k != "index.html")
+    return f'<h1>A private bucket</h1><img src="images/gradient.png"><ul>{links}</ul>'.encode()
+
+
+def main():
+    failed = []
+
+    def show(what, good, got):
+        print(f"  {'ok  ' if good else 'FAIL'}  {what}: {got}", flush=True)
+        if not good:
+            failed.append(what)
+
+    with tempfile.TemporaryDirectory(prefix="s3-demo-") as tmp:
+        tmp = Path(tmp)
+        secret = secrets.token_urlsafe(32)
+        file = tmp / "s3-media.secret"
+        file.touch(0o600)
+        file.write_text(secret)
+
+        print("Starting an S3 server (SeaweedFS) with a private bucket ...", flush=True)
+        s3 = SeaweedFS(tmp / "s3")
+        try:
+            s3.create_bucket(BUCKET)
+            for key, (kind, body) in FILES.items():
+                s3.put(BUCKET, key, body or page(), kind)
+            s3.put_policy(BUCKET, policy("bucket-policy.json", BUCKET, secret))
+
+            secret_files = {"/etc/nginx/s3-media.secret": file}
+            with example(tmp / "nginx", "cache.conf", s3.url, secret_files) as n:
+                print("nginx-conf/cache.conf, with bucket-policy.json:")
+                r = request(s3.port, f"/{BUCKET}/index.html")
+                show("S3, asked without the secret", r.status == 403, r.status)
+                r = n.get("/index.html")
+                show("nginx, asked for the same object", r.status == 200 and r.body == page(), r.status)
+                r = n.get("/video.bin", headers={"Range": "bytes=1000000-1000009"})
+                show("nginx, 10 bytes of a large file", r.status == 206 and len(r.body) == 10,
+                     f"{r.status}, {r.get('Content-Range')}")  # fmt: skip
+                r = n.get("/index.html")
+                cache = r.get("X-Cache-Status")
+                show("nginx, asked once more", cache == "HIT", f"{r.status}, cache {cache}")
+                for key in list(FILES)[1:]:
+                    r = n.get("/" + quote(key))
+                    good = r.status == 200 and r.body == FILES[key][1]
+                    show(key, good, f"{r.status}, {len(r.body)} bytes")
+                r = n.get("/index.html", method="DELETE")
+                show("nginx, asked to delete", r.status == 405, r.status)
+
+                if "--once" not in sys.argv and not failed:
+                    print(f"\nOpen http://127.0.0.1:{n.port}/index.html - Ctrl-C ends it.", flush=True)
+                    signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        finally:
+            s3.stop()
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    # Held back here, so that Ctrl-C ends the wait below and not the servers before it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    sys.exit(main())
