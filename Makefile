@@ -10,7 +10,8 @@ PYTHON := target/venv/bin/python
 ifeq ($(NGINX_BUILD_DIR),)
 export NGINX_SOURCE_DIR := $(CURDIR)/target/nginx/src
 export NGINX_BUILD_DIR := $(CURDIR)/target/nginx/objs
-TREE := target/nginx/.configured
+# A new nginx-dev is configured anew.
+TREE := target/nginx/.configured-$(shell dpkg-query -W -f '$${Version}' nginx-dev 2>/dev/null)
 endif
 
 .PHONY: all setup test demo lint clean

@@ -3,6 +3,7 @@
 //! The directives expand into settings of nginx's own proxy module (`proxy`), whose per-request
 //! parts are variables (`variables`); `object`, `endpoint` and `auth` are pure.
 
+// Only the directives make the enum.
 #[cfg_attr(test, allow(dead_code))]
 mod auth;
 mod endpoint;
