@@ -180,7 +180,13 @@ http {{
     def workers(self):
         pid = self.process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return {c for c in children if b"worker process" in Path(f"/proc/{c}/cmdline").read_bytes()}
+
+        def is_worker(child):
+            # One that ends meanwhile is none.
+            with contextlib.suppress(OSError):
+                return b"worker process" in Path(f"/proc/{child}/cmdline").read_bytes()
+
+        return {c for c in children if is_worker(c)}
 
     def reload(self):
         """Reloads, and waits until only new workers are left."""
