@@ -14,6 +14,8 @@ export NGINX_BUILD_DIR := $(CURDIR)/target/nginx/objs
 TREE := target/nginx/.configured-$(shell dpkg-query -W -f '$${Version}' nginx-dev 2>/dev/null)
 endif
 
+# Set-up comes before everything else.
+.NOTPARALLEL:
 .PHONY: all setup test demo lint clean
 all: $(TREE)
 	cargo build --release --locked

@@ -70,7 +70,7 @@ pub enum Refusal {
     #[error(transparent)]
     Key(#[from] KeyError),
     /// A variable that does not hold a bucket's name.
-    #[error("the bucket name \"{0}\" is not valid")]
+    #[error("the bucket name \"{}\" is not valid", .0.as_bytes().escape_ascii())]
     Bucket(ngx_str_t),
     /// Memory ran out, or nginx could not evaluate a variable.
     #[error("the request could not be prepared")]

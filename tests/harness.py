@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -38,9 +39,12 @@ def wait_until(condition, what, timeout=TIMEOUT):
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    # Below the ports that the kernel gives to outgoing connections.
+    while True:
+        port = random.randrange(15000, 32000)
+        with contextlib.suppress(OSError), socket.socket() as s:
+            s.bind(("127.0.0.1", port))
+            return port
 
 
 def accepts(port, host="127.0.0.1"):
@@ -407,7 +411,11 @@ class SeaweedFS:
                 return self.signed("GET", "/").status == 200
 
         # The port opens seconds before the filer serves.
-        wait_until(ready, "SeaweedFS")
+        try:
+            wait_until(ready, "SeaweedFS")
+        except BaseException:
+            self.stop()
+            raise
 
     def signed(self, method, path, query="", body=b"", headers=None):
         """A request signed with Signature Version 4; `path` and `query` are encoded."""

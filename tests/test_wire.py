@@ -182,6 +182,12 @@ def test_locations(nginx, origin, target, expected):
     assert origin.last().headers == only(origin)
 
 
+def test_a_bad_bucket_name_is_one_line_in_the_log(nginx, origin):
+    n = nginx('location ~ "(?s)^/(.*)/x$" { s3_private_bucket $1; }')
+    assert n.get("/a%0Ab/x").status == 404
+    assert 's3_private_bucket: the bucket name "a\\nb" is not valid, client' in n.error_log()
+
+
 @pytest.mark.parametrize(
     "target, status",
     [
