@@ -1,6 +1,7 @@
 """In front of a real S3 server, with real bucket policies."""
 
 import threading
+import urllib.parse
 
 import pytest
 from harness import Nginx, allow, request, wait_until
@@ -50,8 +51,6 @@ def serve(tmp_path, s3, secret):
 
 
 def path(key):
-    import urllib.parse
-
     return "/m/" + urllib.parse.quote(key)
 
 
@@ -183,3 +182,10 @@ def test_a_certificate_that_does_not_match_is_refused(serve, s3, ca, bucket, cas
     assert n.get("/m/index.html").status == 502
     reason = "certificate does not match" if other else "certificate verify error"
     assert reason in n.error_log()
+
+
+def test_verification_can_be_switched_off(serve, s3, ca, bucket):
+    n = serve(
+        *tls(s3, ca, f"location /m/ {{ s3_private_bucket {bucket}; proxy_ssl_verify off; }}")
+    )
+    assert n.get("/m/index.html").body == b"body of index.html"

@@ -420,6 +420,30 @@ def test_virtual_hosted_style(nginx, origin):
         assert (origin.last().get("Host"), origin.last().target) == (name, path)
 
 
+def test_an_upstream_with_the_name_of_the_endpoint(nginx, origin):
+    n = nginx(
+        """s3_private_bucket_endpoint http://s3.example.com;
+        location /m/ { s3_private_bucket example-bucket; }""",
+        f'upstream s3.example.com {{ server {origin.url.removeprefix("http://")}; }}',
+    )
+    assert n.get("/m/a").status == 200
+    assert origin.last().get("Host") == "s3.example.com"
+
+
+def test_a_bucket_in_an_if_of_another_location(nginx, origin):
+    app = Recorder()
+    n = nginx(f"""location / {{
+            proxy_pass {app.url}; proxy_set_header X-App 1;
+            if ($arg_s3) {{ s3_private_bucket example-bucket; }}
+        }}""")
+    n.get("/a?s3=1", headers=HOSTILE)
+    assert origin.last().target == "/example-bucket/a"
+    assert origin.last().headers == only(origin)
+    n.get("/a", headers=HOSTILE)
+    assert app.last().get("User-Agent") == "browser" and len(origin.requests) == 1
+    app.close()
+
+
 def test_settings_around_the_location_do_not_reach_s3(nginx, origin):
     n = nginx("""
         proxy_set_header Host $host; proxy_set_header X-Leak 1; proxy_method DELETE;
