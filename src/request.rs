@@ -72,6 +72,10 @@ pub enum Refusal {
     /// A variable that does not hold a bucket's name.
     #[error("the bucket name \"{}\" is not valid", .0.as_bytes().escape_ascii())]
     Bucket(ngx_str_t),
+    /// A variable that leaves nothing for keys to begin with, so that the whole bucket would be
+    /// open.
+    #[error("the prefix \"{}\" is not valid", .0.as_bytes().escape_ascii())]
+    Prefix(ngx_str_t),
     /// Memory ran out, or nginx could not evaluate a variable.
     #[error("the request could not be prepared")]
     Nginx,
@@ -83,7 +87,7 @@ impl Refusal {
             Refusal::Method => NGX_HTTP_NOT_ALLOWED,
             Refusal::Key(KeyError::Empty | KeyError::TooLong) => NGX_HTTP_NOT_FOUND,
             Refusal::Key(KeyError::Nul | KeyError::DotSegment) => NGX_HTTP_BAD_REQUEST,
-            Refusal::Bucket(_) => NGX_HTTP_NOT_FOUND,
+            Refusal::Bucket(_) | Refusal::Prefix(_) => NGX_HTTP_NOT_FOUND,
             Refusal::Nginx => NGX_HTTP_INTERNAL_SERVER_ERROR,
         }
     }
@@ -92,7 +96,7 @@ impl Refusal {
     fn level(&self) -> u32 {
         match self {
             Refusal::Method | Refusal::Key(_) => NGX_LOG_INFO,
-            Refusal::Bucket(_) | Refusal::Nginx => NGX_LOG_ERR,
+            Refusal::Bucket(_) | Refusal::Prefix(_) | Refusal::Nginx => NGX_LOG_ERR,
         }
     }
 }
@@ -193,10 +197,13 @@ pub unsafe fn name_object(
         if !serving.bucket_is_constant && !is_bucket_name(name.as_bytes()) {
             return Err(Refusal::Bucket(name));
         }
-        let prefix = match serving.bucket.prefix.is_null() {
-            true => ngx_str_t::empty(),
-            false => evaluate(r, serving.bucket.prefix)?,
-        };
+        let mut prefix = ngx_str_t::empty();
+        if !serving.bucket.prefix.is_null() {
+            prefix = evaluate(r, serving.bucket.prefix)?;
+            if prefix.is_empty() || prefix.as_bytes().starts_with(b"/") {
+                return Err(Refusal::Prefix(prefix));
+            }
+        }
         let key = match serving.key {
             Some(key) => evaluate(r, key)?,
             None => (*r).uri,
