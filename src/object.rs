@@ -94,7 +94,7 @@ pub struct Target<'a> {
     pub key: &'a [u8],
     /// The client's query, encoded, without `?`.
     pub args: &'a [u8],
-    /// The names of the arguments that may pass, decoded, sorted and without duplicates.
+    /// The names of the arguments that may pass, decoded, in the order of [`sorted_arguments`].
     pub pass_args: &'a [Box<[u8]>],
 }
 
@@ -155,6 +155,21 @@ impl Target<'_> {
             }
         }
     }
+}
+
+/// Sorts names of arguments as they are signed, by their encoded bytes, and drops duplicates.
+pub fn sorted_arguments(mut names: Vec<Box<[u8]>>) -> Vec<Box<[u8]>> {
+    names.sort_by_cached_key(|name| encode_argument(name));
+    names.dedup();
+    names
+}
+
+/// Encodes a name or value of a query argument: UriEncode, with `/` as `%2F`.
+pub fn encode_argument(bytes: &[u8]) -> String {
+    let mut out = vec![0; bytes.iter().map(|&b| query_width(b)).sum()];
+    let mut e = Encoder { out: &mut out, at: 0 };
+    bytes.iter().for_each(|&b| e.query(b));
+    out.into_iter().map(char::from).collect()
 }
 
 fn query_width(b: u8) -> usize {
@@ -228,7 +243,7 @@ mod tests {
     use super::*;
 
     fn wire(bucket: Option<&str>, key: &[u8], args: &str, pass: &[&str]) -> String {
-        let pass_args: Vec<Box<[u8]>> = pass.iter().map(|n| n.as_bytes().into()).collect();
+        let pass_args = sorted_arguments(pass.iter().map(|n| n.as_bytes().into()).collect());
         let bucket_in_path = bucket.map(str::as_bytes);
         let t = Target { bucket_in_path, key, args: args.as_bytes(), pass_args: &pass_args };
         let mut out = vec![0; t.len()];
@@ -283,6 +298,12 @@ mod tests {
             assert_eq!(wire(None, b"k", args, pass), expected, "{args}");
         }
         assert_eq!(wire(None, b"k", "versionId=1", &[]), "/k");
+        // "~" is not encoded, and "%" comes before it.
+        let sorted = "/k?%C3%BC=4&a=2&a-b=3&~=1";
+        assert_eq!(
+            wire(None, b"k", "~=1&a=2&a-b=3&%c3%bc=4", &["\u{fc}", "~", "a-b", "a"]),
+            sorted
+        );
     }
 
     #[test]
