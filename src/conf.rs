@@ -3,25 +3,27 @@
 use core::ffi::{c_char, c_void};
 use core::{mem, ptr, slice};
 use std::collections::HashMap;
-use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::rc::Rc;
+use std::{env, fs};
 
 use ngx::core::{NGX_CONF_ERROR, NGX_CONF_OK};
 use ngx::ffi::{
     ngx_command_t, ngx_conf_full_name, ngx_conf_t, ngx_http_compile_complex_value,
-    ngx_http_compile_complex_value_t, ngx_http_complex_value_t, ngx_palloc, ngx_resolver_t,
-    ngx_str_t, ngx_uint_t, NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_HTTP_LIF_CONF,
-    NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF,
-    NGX_LOG_EMERG, NGX_LOG_WARN, NGX_OK,
+    ngx_http_compile_complex_value_t, ngx_http_complex_value_t, ngx_palloc, ngx_parse_time,
+    ngx_resolver_t, ngx_str_t, ngx_uint_t, NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_CONF_TAKE12,
+    NGX_HTTP_LIF_CONF, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF,
+    NGX_HTTP_SRV_CONF, NGX_LOG_EMERG, NGX_LOG_WARN, NGX_OK,
 };
 use ngx::{ngx_conf_log_error, ngx_log_error, ngx_string};
 use thiserror::Error;
 
+use crate::auth::credentials::{Credentials, CredentialsError};
 use crate::auth::secret::{is_secret_header, Secret, SecretError};
+use crate::auth::sigv4::Signer;
 use crate::auth::Auth;
 use crate::endpoint::{is_bucket_name, is_region, Addressing, Endpoint, EndpointError};
-use crate::object::{has_dot_segment, MAX_KEY};
+use crate::object::{has_dot_segment, sorted_arguments, MAX_KEY};
 use crate::proxy;
 use crate::request::{Handler, Serving};
 
@@ -61,12 +63,35 @@ pub enum ConfError {
          or a header of your own"
     )]
     Header(String),
-    /// A secret file that cannot be read.
-    #[error("cannot read the secret file \"{path}\" ({error}); create it, with mode 0600")]
-    SecretFile { path: String, error: std::io::Error },
+    /// A secret or credentials file that cannot be read.
+    #[error("cannot read the {what} file \"{path}\" ({error}); create it, with mode 0600")]
+    File { what: &'static str, path: String, error: std::io::Error },
     /// A secret that cannot be sent.
     #[error("cannot use the secret in \"{place}\": {error}; write one line of text into it")]
     Secret { place: String, error: SecretError },
+    /// Credentials that are not there or not valid.
+    #[error("cannot use the credentials in {place}: {error}")]
+    Credentials { place: String, error: CredentialsError },
+    /// A variable that the environment lacks.
+    #[error(
+        "finds no {0} in the environment of nginx's master process; set it or use \"file=path\""
+    )]
+    Environment(&'static str),
+    /// Nothing to sign with, or more than one key.
+    #[error(
+        "needs one key; write \"sigv4 file=path [profile=name]\", \"sigv4 env\" or \
+         \"sigv4 access_key_id=id secret_access_key=file\""
+    )]
+    NoKey,
+    /// Not a word for the credential scope.
+    #[error("has an invalid service \"{0}\"; use a name such as \"s3\"")]
+    Service(String),
+    /// Not an account ID.
+    #[error("has an invalid account \"{0}\"; use its 12 digits, or \"off\"")]
+    Owner(String),
+    /// Not a time that S3 accepts.
+    #[error("has an invalid time \"{0}\"; use \"1s\" to \"7d\"")]
+    Expires(String),
     /// An auth directive without its secret.
     #[error("needs a secret; write \"secret /path/of/file\" or \"secret data:text\"")]
     NoSecret,
@@ -127,6 +152,8 @@ pub struct MainConf {
     pub pending: Vec<proxy::Pending>,
     /// The words of the proxy module's configuration that a command writes.
     pub footprints: HashMap<&'static str, Rc<[usize]>>,
+    /// One signer for each key, region and service, so that each derives one key a day.
+    signers: Vec<Rc<Signer>>,
     /// The resolver with the system's name servers, once a location needed it.
     pub resolver: Option<*mut ngx_resolver_t>,
     /// The proxy module's content handler, once one location learned it.
@@ -139,6 +166,20 @@ pub struct MainConf {
     pub cache_etag: ngx_uint_t,
 }
 
+impl MainConf {
+    /// The signer for a key, a region and a service.
+    pub fn signer(&mut self, key: &Rc<Credentials>, region: &str, service: &str) -> Rc<Signer> {
+        match self.signers.iter().find(|signer| signer.is_for(key, region, service)) {
+            Some(signer) => signer.clone(),
+            None => {
+                let signer = Rc::new(Signer::new(key.clone(), region, service));
+                self.signers.push(signer.clone());
+                signer
+            }
+        }
+    }
+}
+
 /// What one `location`, `if` or `limit_except` has.
 #[derive(Default)]
 pub struct LocationConf {
@@ -147,6 +188,10 @@ pub struct LocationConf {
     pub endpoint: Option<Rc<EndpointSetting>>,
     pub addressing: Option<Addressing>,
     pub auth: Option<Rc<Auth>>,
+    /// `Some(None)` for `off`.
+    pub expected_owner: Option<Option<Rc<str>>>,
+    /// In seconds.
+    pub presigned_expires: Option<u32>,
     pub key: Option<*mut ngx_http_complex_value_t>,
     pub pass_args: Option<Rc<[Box<[u8]>]>>,
     /// Whether requests of the location go to a bucket; decided when it is merged.
@@ -177,7 +222,7 @@ const fn command(
 }
 
 /// The directives.
-pub static mut COMMANDS: [ngx_command_t; 8] = [
+pub static mut COMMANDS: [ngx_command_t; 10] = [
     command(
         ngx_string!("s3_private_bucket"),
         NGX_HTTP_LOC_CONF | NGX_HTTP_LIF_CONF | NGX_CONF_TAKE12,
@@ -199,6 +244,16 @@ pub static mut COMMANDS: [ngx_command_t; 8] = [
         setter::<SetAddressing>,
     ),
     command(ngx_string!("s3_private_bucket_auth"), EVERYWHERE | NGX_CONF_1MORE, setter::<SetAuth>),
+    command(
+        ngx_string!("s3_private_bucket_expected_owner"),
+        EVERYWHERE | NGX_CONF_TAKE1,
+        setter::<SetExpectedOwner>,
+    ),
+    command(
+        ngx_string!("s3_private_bucket_presigned_expires"),
+        EVERYWHERE | NGX_CONF_TAKE1,
+        setter::<SetPresignedExpires>,
+    ),
     command(ngx_string!("s3_private_bucket_key"), EVERYWHERE | NGX_CONF_TAKE1, setter::<SetKey>),
     command(
         ngx_string!("s3_private_bucket_pass_args"),
@@ -467,13 +522,15 @@ impl Directive for SetAuth {
                 let secret = args.get(1).ok_or(ConfError::NoSecret)?;
                 Auth::Secret(unsafe { read_secret(cf, secret, header) }?)
             }
-            _ => return unknown(&args[0], "use \"secret\" or \"none\""),
+            // SAFETY: cf is nginx's context.
+            b"sigv4" => unsafe { sigv4(cf, &args[1..]) }?,
+            _ => return unknown(&args[0], "use \"secret\", \"sigv4\" or \"none\""),
         };
         set_once(&mut conf.auth, Rc::new(auth))
     }
 }
 
-/// Reads the secret of `data:text`, or of a file relative to nginx's configuration.
+/// Reads the secret of `data:text`, or of a file.
 unsafe fn read_secret(
     cf: *mut ngx_conf_t,
     arg: &ngx_str_t,
@@ -489,25 +546,141 @@ unsafe fn read_secret(
     if arg.is_empty() || parameter(arg, "header").is_some() {
         return Err(ConfError::NoSecret);
     }
+    // SAFETY: cf is nginx's context.
+    let (path, bytes) = unsafe { read_private(cf, "secret", arg.as_bytes()) }?;
+    Secret::new(header, &bytes).map_err(invalid(&path))
+}
 
-    let mut full = *arg;
+/// Reads a file with a secret or with credentials, whose path is relative to nginx's
+/// configuration. Returns its absolute path too.
+unsafe fn read_private(
+    cf: *mut ngx_conf_t,
+    what: &'static str,
+    path: &[u8],
+) -> Result<(String, Vec<u8>), ConfError> {
+    let mut full = ngx_str_t { len: path.len(), data: path.as_ptr().cast_mut() };
     // SAFETY: cf has a cycle; the call replaces the string by an absolute one in its pool.
     if unsafe { ngx_conf_full_name((*cf).cycle, &mut full, 1) } != NGX_OK as isize {
         return Err(ConfError::Nginx);
     }
-    let path = text(&full)?;
-    let unreadable = |error| ConfError::SecretFile { path: path.to_owned(), error };
-    let bytes = fs::read(path).map_err(unreadable)?;
-    let secret = Secret::new(header, &bytes).map_err(invalid(path))?;
-    if fs::metadata(path).map_err(unreadable)?.permissions().mode() & 0o004 != 0 {
+    let path = text(&full)?.to_owned();
+    let unreadable = |error| ConfError::File { what, path: path.clone(), error };
+    let bytes = fs::read(&path).map_err(unreadable)?;
+    if fs::metadata(&path).map_err(unreadable)?.permissions().mode() & 0o004 != 0 {
         ngx_conf_log_error!(
             NGX_LOG_WARN,
             cf,
-            "\"s3_private_bucket_auth\" directive: the secret file \"{path}\" can be read by \
+            "\"s3_private_bucket_auth\" directive: the {what} file \"{path}\" can be read by \
              all users; use \"chmod 600\""
         );
     }
-    Ok(secret)
+    Ok((path, bytes))
+}
+
+/// Reads the arguments behind `sigv4`. No error repeats what could be a key.
+unsafe fn sigv4(cf: *mut ngx_conf_t, args: &[ngx_str_t]) -> Result<Auth, ConfError> {
+    const NAMES: [&str; 5] = ["file", "profile", "access_key_id", "secret_access_key", "service"];
+    let (mut from_env, mut values) = (false, [None; NAMES.len()]);
+    for arg in args {
+        let arg = text(arg)?;
+        let Some((name, value)) = arg.split_once('=') else {
+            if arg != "env" || mem::replace(&mut from_env, true) {
+                return Err(ConfError::NoKey);
+            }
+            continue;
+        };
+        let Some(known) = NAMES.iter().position(|known| *known == name) else {
+            // Only what looks like a name is one.
+            if !name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') {
+                return Err(ConfError::NoKey);
+            }
+            let value = format!("{name}=");
+            let cure = "use \"file=\", \"profile=\", \"access_key_id=\", \
+                        \"secret_access_key=\" or \"service=\"";
+            return Err(ConfError::Parameter { value, cure });
+        };
+        if values[known].replace(value).is_some() || value.is_empty() {
+            let value = format!("{name}=");
+            return Err(ConfError::Parameter { value, cure: "write it once, with a value" });
+        }
+    }
+
+    let [file, profile, id, secret, service] = values;
+    let invalid = |place: String| move |error| ConfError::Credentials { place, error };
+    // SAFETY: cf is nginx's context.
+    let credentials = unsafe {
+        match (file, from_env, id, secret) {
+            (Some(path), false, None, None) => {
+                let (path, bytes) = read_private(cf, "credentials", path.as_bytes())?;
+                Credentials::in_file(&bytes, profile.unwrap_or("default"))
+                    .map_err(invalid(format!("\"{path}\"")))?
+            }
+            _ if profile.is_some() => return Err(ConfError::NoKey),
+            (None, true, None, None) => {
+                let get = |name| env::var(name).ok().filter(|value| !value.is_empty());
+                let needed = |name| get(name).ok_or(ConfError::Environment(name));
+                let id = needed("AWS_ACCESS_KEY_ID")?;
+                let secret = needed("AWS_SECRET_ACCESS_KEY")?;
+                let token = get("AWS_SESSION_TOKEN");
+                Credentials::new(&id, &secret, token.as_deref())
+                    .map_err(invalid("the environment".to_owned()))?
+            }
+            (None, false, Some(id), Some(secret)) => match secret.strip_prefix("data:") {
+                Some(secret) => Credentials::new(id, secret, None)
+                    .map_err(invalid("the configuration".to_owned()))?,
+                None => {
+                    let (path, bytes) = read_private(cf, "secret", secret.as_bytes())?;
+                    let secret = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+                    core::str::from_utf8(secret)
+                        .map_err(|_| CredentialsError::NotText)
+                        .and_then(|secret| Credentials::new(id, secret, None))
+                        .map_err(invalid(format!("\"{path}\"")))?
+                }
+            },
+            _ => return Err(ConfError::NoKey),
+        }
+    };
+    let service = service.unwrap_or("s3");
+    if !is_region(service) {
+        return Err(ConfError::Service(service.to_owned()));
+    }
+    Ok(Auth::Sigv4 { credentials: Rc::new(credentials), service: service.into() })
+}
+
+struct SetExpectedOwner;
+
+impl Directive for SetExpectedOwner {
+    unsafe fn set(
+        _: *mut ngx_conf_t,
+        conf: &mut LocationConf,
+        args: &[ngx_str_t],
+    ) -> Result<(), ConfError> {
+        let owner = match text(&args[0])? {
+            "off" => None,
+            id if id.len() == 12 && id.bytes().all(|b| b.is_ascii_digit()) => Some(id.into()),
+            other => return Err(ConfError::Owner(other.to_owned())),
+        };
+        set_once(&mut conf.expected_owner, owner)
+    }
+}
+
+struct SetPresignedExpires;
+
+impl Directive for SetPresignedExpires {
+    unsafe fn set(
+        _: *mut ngx_conf_t,
+        conf: &mut LocationConf,
+        args: &[ngx_str_t],
+    ) -> Result<(), ConfError> {
+        const SEVEN_DAYS: u32 = 604_800;
+        let mut value = args[0];
+        // SAFETY: the string is only read.
+        let seconds = unsafe { ngx_parse_time(&mut value, 1) };
+        match u32::try_from(seconds) {
+            Ok(seconds @ 1..=SEVEN_DAYS) => set_once(&mut conf.presigned_expires, seconds),
+            _ => Err(ConfError::Expires(value.to_string())),
+        }
+    }
 }
 
 struct SetKey;
@@ -535,13 +708,11 @@ impl Directive for SetPassArgs {
         conf: &mut LocationConf,
         args: &[ngx_str_t],
     ) -> Result<(), ConfError> {
-        let mut names: Vec<Box<[u8]>> = args.iter().map(|a| a.as_bytes().into()).collect();
+        let names: Vec<Box<[u8]>> = args.iter().map(|a| a.as_bytes().into()).collect();
         if names.iter().any(|n| n.is_empty()) {
             return Err(ConfError::Empty("write names of query arguments"));
         }
-        names.sort();
-        names.dedup();
-        set_once(&mut conf.pass_args, names.into())
+        set_once(&mut conf.pass_args, sorted_arguments(names).into())
     }
 }
 
@@ -564,6 +735,8 @@ pub unsafe fn merge(
     inherit(&mut conf.endpoint, &prev.endpoint);
     inherit(&mut conf.addressing, &prev.addressing);
     inherit(&mut conf.auth, &prev.auth);
+    inherit(&mut conf.expected_owner, &prev.expected_owner);
+    inherit(&mut conf.presigned_expires, &prev.presigned_expires);
     inherit(&mut conf.key, &prev.key);
     inherit(&mut conf.pass_args, &prev.pass_args);
 

@@ -1,7 +1,7 @@
 //! nginx module that makes a location serve the objects of a private S3 bucket.
 //!
 //! The directives expand into settings of nginx's own proxy module (`proxy`), whose per-request
-//! parts are variables (`variables`); `object`, `endpoint` and `auth` are pure.
+//! parts are variables (`variables`); `response` is a header filter; `object`, `endpoint` and `auth` are pure.
 
 // Only the directives make the enum.
 #[cfg_attr(test, allow(dead_code))]
@@ -19,5 +19,7 @@ mod module;
 mod proxy;
 #[cfg(not(test))]
 mod request;
+#[cfg(not(test))]
+mod response;
 #[cfg(not(test))]
 mod variables;

@@ -10,7 +10,7 @@ use ngx::ffi::{
 use ngx::http::{HttpModule, HttpModuleLocationConf, HttpModuleMainConf};
 
 use crate::conf::{self, LocationConf, MainConf, COMMANDS};
-use crate::{proxy, variables};
+use crate::{proxy, response, variables};
 
 /// The module, for the `ngx` crate's typed access to configurations.
 pub struct S3PrivateBucket;
@@ -37,6 +37,32 @@ pub static mut ngx_http_s3_private_bucket_module: ngx_module_t = ngx_module_t {
     ..ngx_module_t::default()
 };
 
+static FILTER_CONTEXT: ngx_http_module_t = ngx_http_module_t {
+    preconfiguration: None,
+    postconfiguration: Some(install_filter),
+    create_main_conf: None,
+    init_main_conf: None,
+    create_srv_conf: None,
+    merge_srv_conf: None,
+    create_loc_conf: None,
+    merge_loc_conf: None,
+};
+
+/// nginx's own handle of the filter, a module of its own for a place of its own in the order.
+#[no_mangle]
+#[allow(non_upper_case_globals)]
+pub static mut ngx_http_s3_private_bucket_filter_module: ngx_module_t = ngx_module_t {
+    ctx: ptr::addr_of!(FILTER_CONTEXT).cast_mut().cast(),
+    type_: NGX_HTTP_MODULE as ngx_uint_t,
+    ..ngx_module_t::default()
+};
+
+unsafe extern "C" fn install_filter(_: *mut ngx_conf_t) -> ngx_int_t {
+    // SAFETY: this is the hook.
+    unsafe { response::install() };
+    Status::NGX_OK.into()
+}
+
 /// A constant that nginx reads through `dlsym` in a single thread.
 #[repr(transparent)]
 pub struct Export<T>(T);
@@ -47,22 +73,33 @@ unsafe impl<T> Sync for Export<T> {}
 /// The modules in this library.
 #[no_mangle]
 #[allow(non_upper_case_globals)]
-pub static ngx_modules: Export<[*const ngx_module_t; 2]> =
-    Export([ptr::addr_of!(ngx_http_s3_private_bucket_module), ptr::null()]);
+pub static ngx_modules: Export<[*const ngx_module_t; 3]> = Export([
+    ptr::addr_of!(ngx_http_s3_private_bucket_module),
+    ptr::addr_of!(ngx_http_s3_private_bucket_filter_module),
+    ptr::null(),
+]);
 
 /// Their names.
 #[no_mangle]
 #[allow(non_upper_case_globals)]
-pub static ngx_module_names: Export<[*const c_char; 2]> =
-    Export([c"ngx_http_s3_private_bucket_module".as_ptr(), ptr::null()]);
+pub static ngx_module_names: Export<[*const c_char; 3]> = Export([
+    c"ngx_http_s3_private_bucket_module".as_ptr(),
+    c"ngx_http_s3_private_bucket_filter_module".as_ptr(),
+    ptr::null(),
+]);
 
+/// Each module, and one that has to follow it.
+///
 /// Before the proxy module: a location's proxy settings are looked at while it is still known
-/// which of them were written there and which would be inherited.
+/// which of them were written there and which would be inherited. The filter is where nginx
+/// puts filters of third parties.
 #[no_mangle]
 #[allow(non_upper_case_globals)]
-pub static ngx_module_order: Export<[*const c_char; 3]> = Export([
+pub static ngx_module_order: Export<[*const c_char; 5]> = Export([
     c"ngx_http_s3_private_bucket_module".as_ptr(),
     c"ngx_http_proxy_module".as_ptr(),
+    c"ngx_http_s3_private_bucket_filter_module".as_ptr(),
+    c"ngx_http_copy_filter_module".as_ptr(),
     ptr::null(),
 ]);
 

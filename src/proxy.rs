@@ -25,12 +25,14 @@ use ngx::http::HttpModuleMainConf;
 use ngx::ngx_log_error;
 use thiserror::Error;
 
-use crate::auth::Auth;
+use crate::auth::sigv4::UNSIGNED_PAYLOAD;
+use crate::auth::{proxy_value, Auth};
 use crate::conf::{constant, BucketSetting, EndpointSetting, LocationConf, MainConf, Place};
 use crate::endpoint::{Addressing, Endpoint};
 use crate::module::S3PrivateBucket;
-use crate::request::{self, Host, Serving};
+use crate::request::{self, Host, Serving, Signing};
 use crate::resolver::name_servers;
+use crate::variables::{check_unused, AUTHORIZATION};
 
 /// Where systems keep the certificates that they trust: Debian, Red Hat, SUSE, Alpine and BSD.
 const CA_BUNDLES: [&str; 4] = [
@@ -40,11 +42,17 @@ const CA_BUNDLES: [&str; 4] = [
     "/etc/ssl/cert.pem",
 ];
 
+/// The default of `s3_private_bucket_region`.
+const DEFAULT_REGION: &str = "us-east-1";
+
 /// Why a location cannot serve a bucket.
 #[derive(Debug, Error)]
 pub enum ProxyError {
     /// Sending nothing must be said, as forgetting it would look like a broken policy.
-    #[error("has no \"s3_private_bucket_auth\"; add \"secret /path/of/file\" or \"none\"")]
+    #[error(
+        "has no \"s3_private_bucket_auth\"; add \"sigv4 file=path\", \"secret /path/of/file\" \
+         or \"none\""
+    )]
     NoAuth,
     /// A second content handler.
     #[error(
@@ -57,6 +65,21 @@ pub enum ProxyError {
         "shares its location with a \"proxy_pass\" without \"$s3_private_bucket_uri\"; add it"
     )]
     ProxyPass,
+    /// A header or method that would differ from the one that is signed.
+    #[error("shares its location with \"{0}\", which the signature covers; remove it")]
+    Signed(String),
+    /// An argument that S3 takes for another signature.
+    #[error(
+        "lets \"{0}\" of \"s3_private_bucket_pass_args\" reach S3, which takes it for a signature; \
+         remove it"
+    )]
+    SignedArgument(String),
+    /// A log format or another directive that would show signatures.
+    #[error(
+        "keeps signatures in the variable \"${AUTHORIZATION}\", which nothing else may use; \
+         remove it"
+    )]
+    Variable,
     /// A bucket in front of an address is not a host name.
     #[error(
         "cannot put the bucket before the address \"{0}\"; use \"s3_private_bucket_addressing \
@@ -302,7 +325,9 @@ pub unsafe fn prepare(
         };
         let kind = if own {
             check(cf, conf, &place)?;
-            own_kind(cf, main, proxy, *slot, clcf)?
+            let (written, headers) = own_settings(cf, main, proxy, *slot, clcf)?;
+            check_signed(conf, &written, &headers)?;
+            Kind::Own { written, headers }
         } else {
             // nginx merges a substitute, as this one is to inherit what the module sets.
             Kind::Block { proxy: mem::replace(&mut *slot, proxy.create(cf)?), outer: prev }
@@ -325,7 +350,7 @@ unsafe fn check(
 ) -> Result<(), ProxyError> {
     let auth = conf.auth.as_ref().ok_or(ProxyError::NoAuth)?;
     let setting = conf.endpoint.get_or_insert_with(|| {
-        let region = conf.region.as_deref().unwrap_or("us-east-1");
+        let region = conf.region.as_deref().unwrap_or(DEFAULT_REGION);
         Rc::new(EndpointSetting { endpoint: Endpoint::aws(region), upstream: None })
     });
     if conf.addressing == Some(Addressing::Virtual) && setting.endpoint.is_address() {
@@ -356,14 +381,44 @@ unsafe fn check(
     Ok(())
 }
 
+/// Checks that nothing in a location changes what is signed.
+fn check_signed(
+    conf: &LocationConf,
+    written: &[&'static str],
+    headers: &[(ngx_str_t, ngx_str_t)],
+) -> Result<(), ProxyError> {
+    if !matches!(conf.auth.as_deref(), Some(Auth::Sigv4 { .. })) {
+        return Ok(());
+    }
+    let amz = |name: &[u8]| name.get(..6).is_some_and(|n| n.eq_ignore_ascii_case(b"x-amz-"));
+    let signed = |name: &[u8]| {
+        name.eq_ignore_ascii_case(b"host")
+            || name.eq_ignore_ascii_case(b"authorization")
+            || amz(name)
+    };
+    if let Some((name, _)) = headers.iter().find(|(name, _)| signed(name.as_bytes())) {
+        return Err(ProxyError::Signed(format!("proxy_set_header {name}")));
+    }
+    if written.contains(&"proxy_method") {
+        return Err(ProxyError::Signed("proxy_method".to_owned()));
+    }
+    match conf.pass_args.iter().flat_map(|args| args.iter()).find(|name| amz(name)) {
+        Some(name) => Err(ProxyError::SignedArgument(name.escape_ascii().to_string())),
+        None => Ok(()),
+    }
+}
+
+/// What the user wrote in a location with a bucket: directives of the proxy module, and headers.
+type OwnSettings = (Vec<&'static str>, Vec<(ngx_str_t, ngx_str_t)>);
+
 /// Finds out what the user wrote in a location with a bucket.
-unsafe fn own_kind(
+unsafe fn own_settings(
     cf: *mut ngx_conf_t,
     main: &mut MainConf,
     proxy: Proxy,
     conf: *mut c_void,
     clcf: &ngx_http_core_loc_conf_t,
-) -> Result<Kind, ProxyError> {
+) -> Result<OwnSettings, ProxyError> {
     // SAFETY: conf is the location's proxy configuration, not merged yet.
     unsafe {
         let fresh = proxy.create(cf)?;
@@ -393,7 +448,7 @@ unsafe fn own_kind(
                 slice::from_raw_parts((*array).elts.cast(), (*array).nelts);
             pairs.iter().map(|pair| (pair.key, pair.value)).collect()
         };
-        Ok(Kind::Own { written, headers })
+        Ok((written, headers))
     }
 }
 
@@ -427,6 +482,12 @@ unsafe fn passes_uri(cf: *mut ngx_conf_t, conf: &[usize], footprint: &[usize]) -
 /// `cf` is nginx's context in a postconfiguration hook.
 pub unsafe fn install(cf: *mut ngx_conf_t) -> Result<(), ProxyError> {
     let main = S3PrivateBucket::main_conf_mut(unsafe { &*cf }).ok_or(ProxyError::Nginx)?;
+    // SAFETY: nothing was installed yet, and cf is as this function asks for.
+    if unsafe { !check_unused(cf) } {
+        let error = ProxyError::Variable;
+        ngx_log_error!(NGX_LOG_EMERG, unsafe { (*cf).log }, "\"s3_private_bucket\" {error}");
+        return Err(error);
+    }
     for mut pending in mem::take(&mut main.pending) {
         // SAFETY: what prepare() stored lives as long as the configuration; cf->ctx is put back.
         unsafe {
@@ -561,7 +622,8 @@ unsafe fn install_own(
         set("proxy_cache_key", &format!("{scheme}://{host_text}$s3_private_bucket_uri{slice}"))?;
         // Inherited ones would change what S3 is asked; only these are looked for, as reading
         // their values costs each request a little.
-        for (name, value) in [("proxy_method", "$request_method"), ("proxy_set_body", "")] {
+        for (name, value) in [("proxy_method", "$s3_private_bucket_method"), ("proxy_set_body", "")]
+        {
             let footprint = proxy.footprint(cf, main, name)?;
             let unset = |i: &usize| matches!(proxy.words(array)[*i], 0 | usize::MAX);
             if !footprint.iter().all(unset) {
@@ -570,9 +632,30 @@ unsafe fn install_own(
         }
 
         let mut headers: Vec<(&str, String)> = vec![("Host", host_text.to_owned())];
-        if let Auth::Secret(secret) = &**auth {
-            let value = secret.proxy_value("${s3_private_bucket_dollar}");
-            headers.push((secret.header(), value));
+        let literal = |text| proxy_value(text, "${s3_private_bucket_dollar}");
+        let owner = conf.expected_owner.clone().flatten();
+        if let Some(owner) = &owner {
+            headers.push(("X-Amz-Expected-Bucket-Owner", owner.to_string()));
+        }
+        let mut signing = None;
+        match &**auth {
+            Auth::None => (),
+            Auth::Secret(secret) => headers.push((secret.header(), literal(secret.value()))),
+            Auth::Sigv4 { credentials, service } => {
+                headers.push(("Authorization", format!("${AUTHORIZATION}")));
+                headers.push(("X-Amz-Date", "$s3_private_bucket_date".to_owned()));
+                headers.push(("X-Amz-Content-Sha256", UNSIGNED_PAYLOAD.to_owned()));
+                if let Some(token) = credentials.session_token() {
+                    headers.push(("X-Amz-Security-Token", literal(token)));
+                }
+                let region = conf.region.as_deref().unwrap_or(DEFAULT_REGION);
+                signing = Some(Signing {
+                    signer: main.signer(credentials, region, service),
+                    owner,
+                    scheme,
+                    presigned_expires: conf.presigned_expires.unwrap_or(300).to_string(),
+                });
+            }
         }
         headers.extend(FIXED_HEADERS.map(|(name, value)| (name, value.to_owned())));
         headers.retain(|(name, _)| {
@@ -604,6 +687,7 @@ unsafe fn install_own(
             addressing,
             is_aws: endpoint.is_aws(),
             pass_args: conf.pass_args.clone().unwrap_or_else(|| Rc::new([])),
+            signing,
             proxy_handler: main.proxy_handler.ok_or(ProxyError::Nginx)?,
             needs_resolver,
         }));

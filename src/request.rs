@@ -5,15 +5,16 @@ use std::rc::Rc;
 
 use ngx::core::Status;
 use ngx::ffi::{
-    ngx_http_complex_value, ngx_http_complex_value_t, ngx_http_request_t, ngx_int_t, ngx_list_push,
-    ngx_palloc, ngx_pnalloc, ngx_str_t, ngx_table_elt_t, ngx_uint_t, NGX_HTTP_BAD_REQUEST,
-    NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_NOT_ALLOWED,
-    NGX_HTTP_NOT_FOUND, NGX_LOG_ERR, NGX_LOG_INFO, NGX_OK,
+    ngx_gmtime, ngx_http_complex_value, ngx_http_complex_value_t, ngx_http_request_t, ngx_int_t,
+    ngx_list_push, ngx_palloc, ngx_pnalloc, ngx_str_t, ngx_table_elt_t, ngx_time, ngx_tm_t,
+    ngx_uint_t, NGX_HTTP_BAD_REQUEST, NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_INTERNAL_SERVER_ERROR,
+    NGX_HTTP_NOT_ALLOWED, NGX_HTTP_NOT_FOUND, NGX_LOG_ERR, NGX_LOG_INFO, NGX_OK,
 };
 use ngx::http::{HttpModule, HttpModuleLocationConf};
 use ngx::{ngx_log_error, ngx_string};
 use thiserror::Error;
 
+use crate::auth::sigv4::{Ask, Method, Signer, Stamp};
 use crate::conf::Bucket;
 use crate::endpoint::{is_bucket_name, Addressing};
 use crate::module::S3PrivateBucket;
@@ -35,8 +36,21 @@ pub struct Serving {
     pub addressing: Addressing,
     pub is_aws: bool,
     pub pass_args: Rc<[Box<[u8]>]>,
+    /// How requests are signed, if they are.
+    pub signing: Option<Signing>,
     pub proxy_handler: Handler,
     pub needs_resolver: bool,
+}
+
+/// How a location's requests are signed.
+pub struct Signing {
+    pub signer: Rc<Signer>,
+    /// `s3_private_bucket_expected_owner`
+    pub owner: Option<Rc<str>>,
+    /// What a presigned URL begins with.
+    pub scheme: &'static str,
+    /// For how many seconds a presigned URL is valid.
+    pub presigned_expires: String,
 }
 
 /// The value of the `Host` header, or what it is made of.
@@ -58,6 +72,10 @@ pub struct Object {
     pub host: ngx_str_t,
     /// The request target, as it goes on the wire.
     pub uri: ngx_str_t,
+    /// When the request was signed.
+    pub stamp: Stamp,
+    /// The signature, empty until the proxy module asks for it. Its bytes follow the object.
+    pub authorization: ngx_str_t,
 }
 
 /// Why a request is not passed to S3.
@@ -76,27 +94,45 @@ pub enum Refusal {
     /// open.
     #[error("the prefix \"{}\" is not valid", .0.as_bytes().escape_ascii())]
     Prefix(ngx_str_t),
+    /// A presigned URL of a location that does not sign.
+    #[error(
+        "$s3_private_bucket_presigned_url needs \"s3_private_bucket_auth sigv4\" in its location"
+    )]
+    NotSigned,
     /// Memory ran out, or nginx could not evaluate a variable.
     #[error("the request could not be prepared")]
     Nginx,
 }
 
 impl Refusal {
-    fn status(&self) -> u32 {
-        match self {
+    /// What the client is told.
+    pub fn status(&self) -> ngx_int_t {
+        let status = match self {
             Refusal::Method => NGX_HTTP_NOT_ALLOWED,
             Refusal::Key(KeyError::Empty | KeyError::TooLong) => NGX_HTTP_NOT_FOUND,
             Refusal::Key(KeyError::Nul | KeyError::DotSegment) => NGX_HTTP_BAD_REQUEST,
             Refusal::Bucket(_) | Refusal::Prefix(_) => NGX_HTTP_NOT_FOUND,
-            Refusal::Nginx => NGX_HTTP_INTERNAL_SERVER_ERROR,
-        }
+            Refusal::NotSigned | Refusal::Nginx => NGX_HTTP_INTERNAL_SERVER_ERROR,
+        };
+        status as ngx_int_t
+    }
+
+    /// Writes it to the error log.
+    ///
+    /// # Safety
+    /// `r` is a valid request.
+    pub unsafe fn log(&self, r: *mut ngx_http_request_t) {
+        // SAFETY: a request has a connection with a log.
+        let log = unsafe { (*(*r).connection).log };
+        ngx_log_error!(self.level(), log, "s3_private_bucket: {self}");
     }
 
     /// As nginx does: what a client did wrong is not an error of the server.
     fn level(&self) -> u32 {
         match self {
             Refusal::Method | Refusal::Key(_) => NGX_LOG_INFO,
-            Refusal::Bucket(_) | Refusal::Prefix(_) | Refusal::Nginx => NGX_LOG_ERR,
+            Refusal::Bucket(_) | Refusal::Prefix(_) => NGX_LOG_ERR,
+            Refusal::NotSigned | Refusal::Nginx => NGX_LOG_ERR,
         }
     }
 }
@@ -119,9 +155,8 @@ pub unsafe extern "C" fn handle(r: *mut ngx_http_request_t) -> ngx_int_t {
                 (serving.proxy_handler)(r)
             }
             Err(refusal) => {
-                let log = (*(*r).connection).log;
-                ngx_log_error!(refusal.level(), log, "s3_private_bucket: {refusal}");
-                refusal.status() as ngx_int_t
+                refusal.log(r);
+                refusal.status()
             }
         }
     }
@@ -137,17 +172,108 @@ unsafe fn refuse_or_name(
             allow(r).ok_or(Refusal::Nginx)?;
             return Err(Refusal::Method);
         }
-        let object = ngx_palloc((*r).pool, mem::size_of::<Object>()).cast::<Object>();
+        // Room for a signature too: when it is made, there is no way back to an error page.
+        let signature = serving
+            .signing
+            .as_ref()
+            .map_or(0, |signing| signing.signer.authorization_len(signing.owner.as_deref()));
+        let size = mem::size_of::<Object>() + signature;
+        let object = ngx_palloc((*r).pool, size).cast::<Object>();
         if object.is_null() {
             return Err(Refusal::Nginx);
         }
         object.write(name_object(r, serving)?);
+        (*object).authorization.data = object.add(1).cast();
+        ptr::write_bytes((*object).authorization.data, 0, signature);
         Ok(object)
     }
 }
 
+/// The method that the proxy module sends, if it may be signed.
+///
+/// # Safety
+/// `r` is a valid request.
+pub unsafe fn method(r: *mut ngx_http_request_t) -> Option<Method> {
+    // SAFETY: both names are valid strings; the upstream's is set where a cache wants GET.
+    unsafe {
+        let upstream = (*r).upstream.as_ref().map(|u| u.method).filter(|name| !name.is_empty());
+        Method::named(upstream.unwrap_or((*r).method_name).as_bytes())
+    }
+}
+
+/// The object of the request that the proxy module is building, signed once.
+///
+/// # Safety
+/// `r` is a valid request.
+pub unsafe fn signed<'a>(r: *mut ngx_http_request_t) -> Option<&'a Object> {
+    let index = S3PrivateBucket::module().ctx_index;
+    // SAFETY: the slot is NULL or what handle() stored in the request's pool, with the room that
+    // the location's signer asked for; nothing else refers to it now.
+    unsafe {
+        let object = (*(*r).ctx.add(index)).cast::<Object>().as_mut()?;
+        let signing = serving(r)?.signing.as_ref()?;
+        if object.authorization.is_empty() {
+            let owner = signing.owner.as_deref();
+            let len = signing.signer.authorization_len(owner);
+            let (host, target) = (object.host.as_bytes(), object.uri.as_bytes());
+            let ask = Ask { method: method(r)?, host, target, owner };
+            let stamp = now();
+            let out = slice::from_raw_parts_mut(object.authorization.data, len);
+            signing.signer.authorize(&ask, &stamp, out).ok()?;
+            object.stamp = stamp;
+            object.authorization.len = len;
+        }
+        Some(object)
+    }
+}
+
+/// A URL that lets whoever has it read the request's object from S3.
+///
+/// # Errors
+/// A [`Refusal`] as for a request that nginx would pass on.
+///
+/// # Safety
+/// `r` is a valid request of a location with this `serving`.
+pub unsafe fn presigned_url(
+    r: *mut ngx_http_request_t,
+    serving: &Serving,
+) -> Result<ngx_str_t, Refusal> {
+    let signing = serving.signing.as_ref().ok_or(Refusal::NotSigned)?;
+    // SAFETY: r is a valid request; the buffer has the length that is written.
+    unsafe {
+        let method = Method::named((*r).method_name.as_bytes()).ok_or(Refusal::Method)?;
+        let object = name_object(r, serving)?;
+        let (host, target) = (object.host.as_bytes(), object.uri.as_bytes());
+        let ask = Ask { method, host, target, owner: signing.owner.as_deref() };
+        let (signer, expires) = (&signing.signer, &signing.presigned_expires);
+        let scheme = signing.scheme.as_bytes();
+        let url = buffer(r, scheme.len() + 3 + signer.presigned_len(&ask, expires))?;
+        let (start, rest) = url.split_at_mut(scheme.len() + 3);
+        start[..scheme.len()].copy_from_slice(scheme);
+        start[scheme.len()..].copy_from_slice(b"://");
+        signer.presign(&ask, expires, &now(), rest).map_err(|_| Refusal::Nginx)?;
+        Ok(ngx_str_t { len: url.len(), data: url.as_mut_ptr() })
+    }
+}
+
+/// nginx's time.
+fn now() -> Stamp {
+    // SAFETY: nginx fills in the structure.
+    let tm = unsafe {
+        let mut tm: ngx_tm_t = mem::zeroed();
+        ngx_gmtime(ngx_time(), &mut tm);
+        tm
+    };
+    // nginx writes the full year and counts months from 1.
+    let fields = [tm.tm_year, tm.tm_mon, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec];
+    Stamp::new(fields.map(|field| field as u32))
+}
+
 /// Adds `Allow` to the response, which RFC 9110 wants with a 405.
-unsafe fn allow(r: *mut ngx_http_request_t) -> Option<()> {
+///
+/// # Safety
+/// `r` is a valid request whose response has not begun.
+pub unsafe fn allow(r: *mut ngx_http_request_t) -> Option<()> {
     // SAFETY: the list is the request's, and an element is zeroed before it is filled (nginx
     // 1.23 added fields).
     unsafe {
@@ -242,7 +368,14 @@ pub unsafe fn name_object(
         let out = buffer(r, target.len())?;
         target.write(out);
         let uri = ngx_str_t { len: out.len(), data: out.as_mut_ptr() };
-        Ok(Object { name, key, host, uri })
+        Ok(Object {
+            name,
+            key,
+            host,
+            uri,
+            stamp: Stamp::new([0; 6]),
+            authorization: ngx_str_t::empty(),
+        })
     }
 }
 

@@ -1,19 +1,21 @@
 //! What the proxy module reads when it builds a request, and what log formats may show.
 
-use core::{mem, ptr};
+use core::{mem, ptr, slice};
 
 use ngx::core::Status;
 use ngx::ffi::{
-    ngx_conf_t, ngx_http_add_variable, ngx_http_get_flushed_variable, ngx_http_get_variable_index,
-    ngx_http_headers_in_t, ngx_http_request_t, ngx_http_variable_value_t, ngx_int_t, ngx_str_t,
-    ngx_table_elt_t, ngx_uint_t, ngx_variable_value_t, NGX_ERROR, NGX_HTTP_VAR_NOCACHEABLE,
+    ngx_conf_t, ngx_http_add_variable, ngx_http_conf_ctx_t, ngx_http_core_main_conf_t,
+    ngx_http_core_module, ngx_http_get_flushed_variable, ngx_http_get_variable_index,
+    ngx_http_headers_in_t, ngx_http_request_t, ngx_http_variable_t, ngx_http_variable_value_t,
+    ngx_int_t, ngx_str_t, ngx_table_elt_t, ngx_uint_t, ngx_variable_value_t, NGX_ERROR,
+    NGX_HTTP_VAR_NOCACHEABLE, NGX_HTTP_VAR_NOHASH,
 };
 use ngx::http::HttpModuleMainConf;
 use ngx::ngx_string;
 
 use crate::module::S3PrivateBucket;
 use crate::proxy::module_named;
-use crate::request::{name_object, object, serving, Object};
+use crate::request::{method, name_object, object, presigned_url, serving, signed, Object};
 
 type Get =
     unsafe extern "C" fn(*mut ngx_http_request_t, *mut ngx_variable_value_t, usize) -> ngx_int_t;
@@ -22,6 +24,9 @@ type Get =
 const fn header(name: ngx_str_t, offset: usize) -> (ngx_str_t, Get, usize) {
     (name, conditional, offset)
 }
+
+/// A variable that only the proxy module's configuration may read; see [`check_unused`].
+pub const AUTHORIZATION: &str = "s3_private_bucket_authorization";
 
 /// Adds the module's variables.
 ///
@@ -33,8 +38,11 @@ pub unsafe fn register(cf: *mut ngx_conf_t) -> Option<()> {
         (ngx_string!("s3_private_bucket_key"), named, mem::offset_of!(Object, key)),
         (ngx_string!("s3_private_bucket_host"), named, mem::offset_of!(Object, host)),
         (ngx_string!("s3_private_bucket_uri"), named, mem::offset_of!(Object, uri)),
+        (ngx_string!("s3_private_bucket_presigned_url"), presigned, 0),
         // Not documented: what the directive writes into proxy_set_header.
         (ngx_string!("s3_private_bucket_dollar"), dollar, 0),
+        (ngx_string!("s3_private_bucket_method"), sent_method, 0),
+        (ngx_string!("s3_private_bucket_date"), date, 0),
         header(ngx_string!("s3_private_bucket_range"), RANGE),
         header(
             ngx_string!("s3_private_bucket_if_range"),
@@ -53,8 +61,14 @@ pub unsafe fn register(cf: *mut ngx_conf_t) -> Option<()> {
     ];
     // SAFETY: cf is nginx's context; it copies the names' pointers, which are to constants.
     unsafe {
-        for (mut name, get, data) in variables {
-            let flags = NGX_HTTP_VAR_NOCACHEABLE as ngx_uint_t;
+        let authorization =
+            ngx_str_t { len: AUTHORIZATION.len(), data: AUTHORIZATION.as_ptr().cast_mut() };
+        let hidden = [(authorization, authorize as Get, 0)];
+        let flagged = variables.map(|v| (v, 0)).into_iter();
+        // Not to be found by a name that is only known at run time.
+        let flagged = flagged.chain(hidden.map(|v| (v, NGX_HTTP_VAR_NOHASH)));
+        for ((mut name, get, data), flag) in flagged {
+            let flags = (NGX_HTTP_VAR_NOCACHEABLE | flag) as ngx_uint_t;
             let variable = ngx_http_add_variable(cf, &mut name, flags).as_mut()?;
             variable.get_handler = Some(get);
             variable.data = data;
@@ -126,6 +140,81 @@ unsafe fn keep_captures<T>(r: *mut ngx_http_request_t, f: impl FnOnce() -> Optio
 #[cfg(not(ngx_feature = "pcre"))]
 unsafe fn keep_captures<T>(_: *mut ngx_http_request_t, f: impl FnOnce() -> Option<T>) -> Option<T> {
     f()
+}
+
+/// `$s3_private_bucket_presigned_url`
+///
+/// Nothing for a request that would be refused: [`crate::response`] turns a redirect to nowhere
+/// into the error that it would get.
+unsafe extern "C" fn presigned(
+    r: *mut ngx_http_request_t,
+    v: *mut ngx_variable_value_t,
+    _: usize,
+) -> ngx_int_t {
+    // SAFETY: nginx passes a valid request and value.
+    unsafe {
+        let url = serving(r).and_then(|s| keep_captures(r, || presigned_url(r, s).ok()));
+        set(v, url)
+    }
+}
+
+/// The method that the proxy module would send by itself.
+unsafe extern "C" fn sent_method(
+    r: *mut ngx_http_request_t,
+    v: *mut ngx_variable_value_t,
+    _: usize,
+) -> ngx_int_t {
+    // SAFETY: nginx passes a valid request and value.
+    unsafe {
+        let name = method(r).map(|m| m.name());
+        set(v, name.map(|n| ngx_str_t { len: n.len(), data: n.as_ptr().cast_mut() }))
+    }
+}
+
+/// `Authorization`
+unsafe extern "C" fn authorize(
+    r: *mut ngx_http_request_t,
+    v: *mut ngx_variable_value_t,
+    _: usize,
+) -> ngx_int_t {
+    // SAFETY: nginx passes a valid request and value.
+    unsafe { set(v, signed(r).map(|object| object.authorization)) }
+}
+
+/// `X-Amz-Date`, of the same signature.
+unsafe extern "C" fn date(
+    r: *mut ngx_http_request_t,
+    v: *mut ngx_variable_value_t,
+    _: usize,
+) -> ngx_int_t {
+    // SAFETY: nginx passes a valid request and value; the stamp lives in the request's pool.
+    unsafe {
+        let date = signed(r).map(|object| object.stamp.as_bytes());
+        set(v, date.map(|d| ngx_str_t { len: d.len(), data: d.as_ptr().cast_mut() }))
+    }
+}
+
+/// Returns whether the configuration leaves the variable of the signature alone.
+///
+/// The proxy module's values are cached in the request, so that a log format could show them:
+/// what nobody names cannot be shown.
+///
+/// # Safety
+/// `cf` is nginx's context after the configuration was read, before it is [`crate::proxy`]'s turn.
+pub unsafe fn check_unused(cf: *mut ngx_conf_t) -> bool {
+    // SAFETY: the core module has a main configuration in every http{}, with an array of the
+    // variables that were named.
+    unsafe {
+        let ctx: *const ngx_http_conf_ctx_t = (*cf).ctx.cast();
+        let index = (*ptr::addr_of!(ngx_http_core_module)).ctx_index;
+        let core: *const ngx_http_core_main_conf_t = (*(*ctx).main_conf.add(index)).cast();
+        let named = &(*core).variables;
+        let named: &[ngx_http_variable_t] = match named.nelts {
+            0 => &[],
+            n => slice::from_raw_parts(named.elts.cast(), n),
+        };
+        named.iter().all(|v| v.name.as_bytes() != AUTHORIZATION.as_bytes())
+    }
 }
 
 /// `$`, which a value of proxy_set_header cannot have otherwise.
