@@ -114,7 +114,10 @@ def request(port, target, method="GET", headers=(), body=b""):
 class Nginx:
     """Debian's nginx with the module. `http` goes into http{}, `server` into a server{} of it."""
 
-    def __init__(self, path, server="", http="", resolv_conf=None, listen="", top=""):
+    def __init__(
+        self, path, server="", http="", resolv_conf=None, listen="", top="", environment=None,
+        clock=None,
+    ):  # fmt: skip
         self.dir = Path(path)
         self.dir.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
@@ -123,6 +126,16 @@ class Nginx:
         self.tolerated = set()
         self.listen = listen
         self.top = top
+        self.environment = dict(os.environ) | (environment or {})
+        if clock is not None:
+            # A wall clock of its own, which set_clock() moves; nginx's timers keep their pace.
+            (library,) = Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
+            faked = {"LD_PRELOAD": str(library), "FAKETIME_NO_CACHE": "1",
+                     "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+                     "FAKETIME_TIMESTAMP_FILE": str(self.dir / "clock")}  # fmt: skip
+            self.environment |= faked
+            self.top += "".join(f"env {name};" for name in faked)
+            self.set_clock(clock)
         self.write(server, http)
 
     def write(self, server="", http=""):
@@ -153,6 +166,12 @@ http {{
 }}
 """)
 
+    def set_clock(self, offset):
+        """Puts nginx's wall clock `offset` seconds before or behind the real one."""
+        new = self.dir / "clock.new"
+        new.write_text(f"{offset:+}\n")
+        new.rename(self.dir / "clock")
+
     def command(self, *args):
         nginx = ["/usr/sbin/nginx", "-p", str(self.dir), "-e", str(self.dir / "error.log")]
         nginx += ["-c", str(self.dir / "nginx.conf"), *args]
@@ -166,12 +185,15 @@ http {{
 
     def check(self):
         """nginx -t: its exit status and what it prints."""
-        p = subprocess.run(self.command("-t"), capture_output=True, text=True, timeout=TIMEOUT)
+        p = subprocess.run(self.command("-t"), capture_output=True, text=True, timeout=TIMEOUT,
+                           env=self.environment)  # fmt: skip
         return p.returncode, p.stdout + p.stderr
 
     def start(self):
         out = open(self.dir / "stderr", "wb")
-        self.process = subprocess.Popen(self.command(), stdout=out, stderr=out)
+        self.process = subprocess.Popen(
+            self.command(), stdout=out, stderr=out, env=self.environment
+        )
 
         def ready():
             if self.process.poll() is not None:
@@ -367,6 +389,62 @@ def make_cert(path, name, names):
 ACCESS_KEY, SECRET_KEY = "AKIATESTWRITER00001", "testwritersecret0000000000000000000000001"
 
 
+# May read, as nginx does.
+READER, READER_SECRET = "AKIATESTREADER00001", "test/reader+secret0000000000000000000000001"
+
+
+def signature(secret, method, path, query, headers, date, scope):
+    """A Signature Version 4, worked out apart from the module; all as on the wire."""
+    names = ";".join(headers)
+    canonical = "\n".join([method, path, query, *(f"{k}:{v}" for k, v in headers.items()), "",
+                           names, "UNSIGNED-PAYLOAD"])  # fmt: skip
+    digest = hashlib.sha256(canonical.encode()).hexdigest()
+    key = b"AWS4" + secret.encode()
+    for part in [*scope.split("/"), f"AWS4-HMAC-SHA256\n{date}\n{scope}\n{digest}"]:
+        key = hmac.new(key, part.encode(), "sha256").digest()
+    return key.hex()
+
+
+@dataclass
+class Authorization:
+    """The signature of a recorded request, proven to be right."""
+
+    date: str
+    scope: str
+    names: list
+
+    def __init__(self, recorded, secret, access_key_id):
+        method, fields = recorded.get("Authorization").split(" ", 1)
+        fields = dict(f.split("=", 1) for f in fields.split(", "))
+        assert method == "AWS4-HMAC-SHA256"
+        identity, self.scope = fields["Credential"].split("/", 1)
+        assert identity == access_key_id
+        self.date = recorded.get("X-Amz-Date")
+        assert self.date[:8] == self.scope[:8]
+        self.names = fields["SignedHeaders"].split(";")
+        amz = {k.lower() for k, _ in recorded.headers if k.lower().startswith("x-amz-")}
+        assert self.names == sorted({"host"} | amz), "every x-amz-* header is signed"
+        path, _, query = recorded.target.partition("?")
+        headers = {name: recorded.get(name) for name in self.names}
+        expected = signature(
+            secret, recorded.method, path, query, headers, self.date, self.scope
+        )
+        assert fields["Signature"] == expected
+
+
+def relay(port):
+    """What a Recorder answers that passes requests on to a server, byte for byte."""
+
+    def answer(recorded):
+        with socket.create_connection(("127.0.0.1", port), TIMEOUT) as s, s.makefile("rb") as f:
+            s.sendall(recorded.head + b"\r\n\r\n")
+            r = read_response(f, recorded.method)
+        framing = {"content-length", "transfer-encoding", "connection"}
+        return r.status, [(k, v) for k, v in r.headers if k.lower() not in framing], r.body
+
+    return answer
+
+
 def encode(key):
     return urllib.parse.quote(key, safe="-_.~/")
 
@@ -382,9 +460,13 @@ class SeaweedFS:
         self.ports = [free_port() for _ in range(9)]
         self.port, self.tls_port = self.ports[0], self.ports[8]
         self.url = f"http://127.0.0.1:{self.port}"
-        identity = {"name": "writer", "actions": ["Admin", "Read", "List", "Tagging", "Write"],
-                    "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}]}  # fmt: skip
-        (self.dir / "s3.json").write_text(json.dumps({"identities": [identity]}))
+        identities = [
+            {"name": "writer", "actions": ["Admin", "Read", "List", "Tagging", "Write"],
+             "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}]},
+            {"name": "reader", "actions": ["Read"],
+             "credentials": [{"accessKey": READER, "secretKey": READER_SECRET}]},
+        ]  # fmt: skip
+        (self.dir / "s3.json").write_text(json.dumps({"identities": identities}))
         p = self.ports
         tls = []
         if ca:
@@ -419,21 +501,15 @@ class SeaweedFS:
 
     def signed(self, method, path, query="", body=b"", headers=None):
         """A request signed with Signature Version 4; `path` and `query` are encoded."""
-        now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
-        host = f"127.0.0.1:{self.port}"
-        h = {"host": host, "x-amz-content-sha256": "UNSIGNED-PAYLOAD", "x-amz-date": now}
-        names = ";".join(h)
-        canonical = "\n".join([method, path, query, *(f"{k}:{v}" for k, v in h.items()), "",
-                               names, "UNSIGNED-PAYLOAD"])  # fmt: skip
-        scope = f"{now[:8]}/us-east-1/s3/aws4_request"
-        digest = hashlib.sha256(canonical.encode()).hexdigest()
-        key = b"AWS4" + SECRET_KEY.encode()
-        for part in [*scope.split("/"), f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{digest}"]:
-            key = hmac.new(key, part.encode(), "sha256").digest()
-        h["Host"] = h.pop("host")
-        h["Authorization"] = (f"AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/{scope}, "
-                              f"SignedHeaders={names}, Signature={key.hex()}")  # fmt: skip
+        date = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
         target = path + (f"?{query}" if query else "")
+        h = {"host": f"127.0.0.1:{self.port}", "x-amz-content-sha256": "UNSIGNED-PAYLOAD",
+             "x-amz-date": date}  # fmt: skip
+        scope = f"{date[:8]}/us-east-1/s3/aws4_request"
+        signed = signature(SECRET_KEY, method, path, query, h, date, scope)
+        h["Authorization"] = (f"AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/{scope}, "
+                              f"SignedHeaders={';'.join(h)}, Signature={signed}")  # fmt: skip
+        h["Host"] = h.pop("host")
         return request(self.port, target, method, h | (headers or {}), body)
 
     def expect(self, response, *statuses):

@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 missing=()
 for package in nginx nginx-dev gcc libc6-dev libclang-dev libpcre2-dev libssl-dev zlib1g-dev \
-    make mount ca-certificates curl openssl python3 python3-venv util-linux; do
+    make mount ca-certificates curl faketime openssl python3 python3-venv util-linux; do
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
         missing+=("$package")
 done

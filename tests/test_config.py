@@ -10,6 +10,12 @@ BUCKET = "s3_private_bucket example-bucket; "
 A_BUCKET = 'a bucket is named by 3 to 63 characters a-z, 0-9, "." and "-"'
 SECRET_CURE = 'write "secret /path/of/file" or "secret data:text"'
 ENDPOINT = '"s3_private_bucket_endpoint" directive has an invalid URL '
+SIGV4 = '"s3_private_bucket_auth" directive '
+ONE_KEY = 'write "sigv4 file=path [profile=name]", "sigv4 env" or "sigv4 access_key_id=id secret_access_key=file"'
+NOT_ONE = "is not one: it is empty or has white space or another byte that none has; copy it again"
+SIGNED = BUCKET + "s3_private_bucket_auth sigv4 access_key_id=a secret_access_key=data:hush; "
+SHARES = '"s3_private_bucket" shares its location with '
+EXPIRES = '"s3_private_bucket_presigned_expires" directive has an invalid time "{}"; use "1s" to "7d"'
 
 # What stands in a location (a text), or in the server around it (a pair of both).
 WRONG = [
@@ -46,9 +52,9 @@ WRONG = [
     ("s3_private_bucket_addressing host;", '"s3_private_bucket_addressing" directive has an unknown parameter "host"; use "auto", "virtual" or "path"'),
     (AUTH + BUCKET + "s3_private_bucket_endpoint http://127.0.0.1; s3_private_bucket_addressing virtual;", '"s3_private_bucket" cannot put the bucket before the address "127.0.0.1"; use "s3_private_bucket_addressing path" or an endpoint with a host name'),
     # auth
-    (BUCKET, '"s3_private_bucket" has no "s3_private_bucket_auth"; add "secret /path/of/file" or "none"'),
+    (BUCKET, '"s3_private_bucket" has no "s3_private_bucket_auth"; add "sigv4 file=path", "secret /path/of/file" or "none"'),
     (AUTH + AUTH, '"s3_private_bucket_auth" directive is duplicate'),
-    ("s3_private_bucket_auth token;", '"s3_private_bucket_auth" directive has an unknown parameter "token"; use "secret" or "none"'),
+    ("s3_private_bucket_auth token;", '"s3_private_bucket_auth" directive has an unknown parameter "token"; use "secret", "sigv4" or "none"'),
     ("s3_private_bucket_auth none x;", '"s3_private_bucket_auth" directive has an unknown parameter "x"; "none" takes none'),
     ("s3_private_bucket_auth secret;", f'"s3_private_bucket_auth" directive needs a secret; {SECRET_CURE}'),
     ("s3_private_bucket_auth secret '';", f'"s3_private_bucket_auth" directive needs a secret; {SECRET_CURE}'),
@@ -58,6 +64,33 @@ WRONG = [
     ("s3_private_bucket_auth secret data:x header=X-Amz-Key;", '"s3_private_bucket_auth" directive cannot send a secret in the header "X-Amz-Key"; use "User-Agent", "Referer" or a header of your own'),
     ("s3_private_bucket_auth secret data:x header=A header=B;", '"s3_private_bucket_auth" directive has an unknown parameter "header=B"; a secret and "header=name" are all it takes'),
     ("s3_private_bucket_auth secret data:;", '"s3_private_bucket_auth" directive cannot use the secret in "data:": the secret is empty; write one line of text into it'),
+    # sigv4
+    ("s3_private_bucket_auth sigv4;", SIGV4 + "needs one key; " + ONE_KEY),
+    ("s3_private_bucket_auth sigv4 AKIAX hush;", SIGV4 + "needs one key; " + ONE_KEY),
+    ("s3_private_bucket_auth sigv4 hush/hush=;", SIGV4 + "needs one key; " + ONE_KEY),
+    ("s3_private_bucket_auth sigv4 env file=/x;", SIGV4 + "needs one key; " + ONE_KEY),
+    ("s3_private_bucket_auth sigv4 env profile=x;", SIGV4 + "needs one key; " + ONE_KEY),
+    ("s3_private_bucket_auth sigv4 env env;", SIGV4 + "needs one key; " + ONE_KEY),
+    ("s3_private_bucket_auth sigv4 access_key_id=x;", SIGV4 + "needs one key; " + ONE_KEY),
+    ("s3_private_bucket_auth sigv4 secret_acess_key=hush;", SIGV4 + 'has an unknown parameter "secret_acess_key="; use "file=", "profile=", "access_key_id=", "secret_access_key=" or "service="'),
+    ("s3_private_bucket_auth sigv4 file=a file=b;", SIGV4 + 'has an unknown parameter "file="; write it once, with a value'),
+    ("s3_private_bucket_auth sigv4 env service=;", SIGV4 + 'has an unknown parameter "service="; write it once, with a value'),
+    ("s3_private_bucket_auth sigv4 access_key_id=a secret_access_key=data:hush service=s/3;", SIGV4 + 'has an invalid service "s/3"; use a name such as "s3"'),
+    ("s3_private_bucket_auth sigv4 env;", SIGV4 + 'finds no AWS_ACCESS_KEY_ID in the environment of nginx\'s master process; set it or use "file=path"'),
+    ("s3_private_bucket_auth sigv4 access_key_id=a/b secret_access_key=data:hush;", SIGV4 + f"cannot use the credentials in the configuration: the access key ID {NOT_ONE}"),
+    ("s3_private_bucket_auth sigv4 access_key_id=ab secret_access_key=data:;", SIGV4 + f"cannot use the credentials in the configuration: the secret access key {NOT_ONE}"),
+    (SIGNED + "proxy_set_header Host x;", SHARES + '"proxy_set_header Host", which the signature covers; remove it'),
+    (SIGNED + "proxy_set_header authorization x;", SHARES + '"proxy_set_header authorization", which the signature covers; remove it'),
+    (SIGNED + "proxy_set_header X-Amz-Date x;", SHARES + '"proxy_set_header X-Amz-Date", which the signature covers; remove it'),
+    (SIGNED + "proxy_method HEAD;", SHARES + '"proxy_method", which the signature covers; remove it'),
+    (SIGNED + "s3_private_bucket_pass_args a x-amz-Date;", '"s3_private_bucket" lets "x-amz-Date" of "s3_private_bucket_pass_args" reach S3, which takes it for a signature; remove it'),
+    ("s3_private_bucket_expected_owner 12345;", '"s3_private_bucket_expected_owner" directive has an invalid account "12345"; use its 12 digits, or "off"'),
+    ("s3_private_bucket_expected_owner 11112222333x;", '"s3_private_bucket_expected_owner" directive has an invalid account "11112222333x"; use its 12 digits, or "off"'),
+    ("s3_private_bucket_expected_owner off; s3_private_bucket_expected_owner off;", '"s3_private_bucket_expected_owner" directive is duplicate'),
+    ("s3_private_bucket_presigned_expires 0;", EXPIRES.format("0")),
+    ("s3_private_bucket_presigned_expires 604801;", EXPIRES.format("604801")),
+    ("s3_private_bucket_presigned_expires 8d;", EXPIRES.format("8d")),
+    ("s3_private_bucket_presigned_expires soon;", EXPIRES.format("soon")),
     # key, arguments
     ("s3_private_bucket_key '';", '"s3_private_bucket_key" directive has an empty argument; write the object key, with variables'),
     ("s3_private_bucket_key $no_such_variable;", 'unknown "no_such_variable" variable'),
@@ -79,7 +112,7 @@ def test_wrong_configurations(tmp_path, wrong, message):
     lines = [line for line in output.splitlines() if "[" in line]
     assert len(lines) == 1, output
     level, text = lines[0].split("] ", 1)
-    assert level.endswith("[emerg")
+    assert level.endswith("[emerg") and "hush" not in text
     # nginx writes its process id before what it says at run time, and not before what -t says.
     assert text.split(": ", 1)[-1].startswith(message) or text.startswith(message), text
     if "unknown" not in text or "variable" not in text:
@@ -114,6 +147,57 @@ def test_wrong_secret_files(tmp_path, content, message):
     start = f'"s3_private_bucket_auth" directive cannot {read} "{file}"'
     assert f"{start}{separator}{message} in {tmp_path}" in output
     assert "hush" not in output
+
+
+CREDENTIALS = "[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n"
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (None, 'cannot read the credentials file "{}" (No such file or directory (os error 2)); create it, with mode 0600'),
+        ("", 'cannot use the credentials in "{}": there is no profile "default"; add "[default]" or name another with "profile="'),
+        ("[default]\nrole_arn = x\n", 'cannot use the credentials in "{}": the profile "default" has no aws_access_key_id; add it'),
+        (CREDENTIALS.format("a", "hush hush"), f'cannot use the credentials in "{{}}": the secret access key {NOT_ONE}'),
+        (CREDENTIALS.format("", "hush"), f'cannot use the credentials in "{{}}": the access key ID {NOT_ONE}'),
+        (CREDENTIALS.format("a", "hush") + "aws_session_token=hush\xff", f'cannot use the credentials in "{{}}": the session token {NOT_ONE}'),
+    ],
+    ids=range(6),
+)  # fmt: skip
+def test_wrong_credentials_files(tmp_path, content, message):
+    file = tmp_path / "credentials"
+    if content is not None:
+        file.write_text(content)
+        file.chmod(0o600)
+    n = Nginx(tmp_path / "n", f"s3_private_bucket_auth sigv4 file={file};")
+    status, output = n.check()
+    assert status == 1 and "hush" not in output
+    assert SIGV4 + message.format(file) + f" in {tmp_path}" in output
+
+
+def test_credentials_that_all_can_read_are_worth_a_warning(tmp_path):
+    file = tmp_path / "credentials"
+    file.write_text(CREDENTIALS.format("AKIAX", "hush"))
+    file.chmod(0o644)
+    n = Nginx(tmp_path / "n", f"s3_private_bucket_auth sigv4 file={file};")
+    status, output = n.check()
+    (line,) = ours(output)
+    assert status == 0 and "[warn]" in line and "hush" not in output
+    assert f'the credentials file "{file}" can be read by all users; use "chmod 600"' in line
+
+
+def test_the_variable_of_a_signature_cannot_be_used(tmp_path):
+    n = Nginx(
+        tmp_path,
+        f"location /m/ {{ {SIGNED} }}",
+        "log_format x $s3_private_bucket_Authorization;",
+    )
+    status, output = n.check()
+    assert status == 1
+    assert (
+        '"s3_private_bucket" keeps signatures in the variable "$s3_private_bucket_authorization", '
+        "which nothing else may use; remove it"
+    ) in output
 
 
 def ours(output):
@@ -167,8 +251,12 @@ def test_a_secret_in_clear_is_worth_a_warning(tmp_path, secret, endpoint, warns)
 def test_nothing_is_said_of_a_right_configuration(tmp_path, secret):
     n = Nginx(
         tmp_path / "n",
-        """location /m/ { s3_private_bucket example-bucket prefix=p/; }
-        location /n/ { s3_private_bucket $host; s3_private_bucket_auth none; }""",
+        f"""location /m/ {{ s3_private_bucket example-bucket prefix=p/; }}
+        location /s/ {{
+            {SIGNED} proxy_set_header X-Own x; s3_private_bucket_presigned_expires 7d;
+            s3_private_bucket_expected_owner 111122223333;
+        }}
+        location /n/ {{ s3_private_bucket $host; s3_private_bucket_auth none; }}""",
         f"s3_private_bucket_auth secret {secret}; s3_private_bucket_region eu-central-1;",
     )
     status, output = n.check()

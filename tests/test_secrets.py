@@ -2,7 +2,7 @@
 
 import subprocess
 
-from harness import Recorder
+from harness import free_port
 
 LOG = """
     log_format secrets '$http_user_agent $http_referer $s3_private_bucket_name '
@@ -15,13 +15,12 @@ LOG = """
 
 
 def test_no_log_and_no_response_has_the_secret(nginx, origin, tmp_path):
-    down = Recorder()
-    down.close()
+    down = free_port()
     n = nginx(
         f"""access_log {tmp_path}/all.log secrets;
         location /m/ {{ s3_private_bucket example-bucket; }}
         location /down/ {{
-            s3_private_bucket example-bucket; s3_private_bucket_endpoint {down.url};
+            s3_private_bucket example-bucket; s3_private_bucket_endpoint http://127.0.0.1:{down};
         }}
         location /ret/ {{
             s3_private_bucket example-bucket;
