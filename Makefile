@@ -1,5 +1,6 @@
 # make         builds the module for the installed nginx
-# make demo    a private bucket behind nginx, to look at (ONCE=1: show it and exit)
+# make demo    a private bucket behind nginx, to look at (ONCE=1: show it and exit;
+#              AUTH=sigv4: signed requests, not a secret header)
 # make test    all tests (T="tests/test_wire.py -k slice" for some of the second half)
 #
 # NGINX_SOURCE_DIR and NGINX_BUILD_DIR: a configured nginx tree to build against instead.
@@ -32,7 +33,7 @@ test: setup all
 	$(PYTHON) -m pytest -q $(or $(T),tests)
 
 demo: setup all
-	$(PYTHON) tests/demo.py $(if $(ONCE),--once)
+	$(PYTHON) tests/demo.py $(if $(ONCE),--once) $(if $(AUTH),--auth $(AUTH))
 
 lint: $(TREE)
 	cargo fmt --check

@@ -1,8 +1,11 @@
 """make demo: a private bucket on a real S3 server, and nginx in front of it.
 
-With --once it shows that, and exits: non-zero when anything was not as told.
+With --once it shows that, and exits: non-zero when anything was not as told. With --auth sigv4
+the bucket has no policy, and nginx signs.
 """
 
+import argparse
+import base64
 import secrets
 import signal
 import struct
@@ -12,7 +15,7 @@ import zlib
 from pathlib import Path
 from urllib.parse import quote
 
-from examples import example, policy
+from examples import credentials, example, policy
 from harness import SeaweedFS, request
 
 BUCKET = "example-bucket"
@@ -70,55 +73,100 @@ def page():
     return f'<h1>A private bucket</h1><img src="images/gradient.png"><ul>{links}</ul>'.encode()
 
 
-def main():
-    failed = []
+class Demo:
+    def __init__(self, tmp, once):
+        self.tmp, self.once, self.failed = tmp, once, False
+        print("Starting an S3 server (SeaweedFS) with a private bucket ...", flush=True)
+        self.s3 = SeaweedFS(tmp / "s3")
 
-    def show(what, good, got):
+    def show(self, what, good, got):
         print(f"  {'ok  ' if good else 'FAIL'}  {what}: {got}", flush=True)
-        if not good:
-            failed.append(what)
+        self.failed |= not good
 
-    with tempfile.TemporaryDirectory(prefix="s3-demo-") as tmp:
-        tmp = Path(tmp)
+    def fill(self, prefix=""):
+        self.s3.create_bucket(BUCKET)
+        for key, (kind, body) in FILES.items():
+            self.s3.put(BUCKET, prefix + key, body or page(), kind)
+
+    def objects(self, n):
+        """What nginx serves of the bucket."""
+        r = request(self.s3.port, f"/{BUCKET}/index.html")
+        self.show("S3, asked by anyone", r.status == 403, r.status)
+        r = n.get("/index.html")
+        self.show("nginx, asked for the same object", r.status == 200 and r.body == page(), r.status)
+        r = n.get("/video.bin", headers={"Range": "bytes=1000000-1000009"})
+        self.show("nginx, 10 bytes of a large file", r.status == 206 and len(r.body) == 10,
+                  f"{r.status}, {r.get('Content-Range')}")  # fmt: skip
+        for key in list(FILES)[1:]:
+            r = n.get("/" + quote(key))
+            good = r.status == 200 and r.body == FILES[key][1]
+            self.show(key, good, f"{r.status}, {len(r.body)} bytes")
+        r = n.get("/index.html", method="DELETE")
+        self.show("nginx, asked to delete", r.status == 405, r.status)
+
+    def wait(self, n):
+        if not self.once and not self.failed:
+            print(f"\nOpen http://127.0.0.1:{n.port}/index.html - Ctrl-C ends it.", flush=True)
+            signal.sigwait({signal.SIGINT, signal.SIGTERM})
+
+    def secret(self):
         secret = secrets.token_urlsafe(32)
-        file = tmp / "s3-media.secret"
+        file = self.tmp / "s3-media.secret"
         file.touch(0o600)
         file.write_text(secret)
+        self.fill()
+        self.s3.put_policy(BUCKET, policy("bucket-policy.json", BUCKET, secret))
 
-        print("Starting an S3 server (SeaweedFS) with a private bucket ...", flush=True)
-        s3 = SeaweedFS(tmp / "s3")
+        files = {"/etc/nginx/s3-media.secret": file}
+        with example(self.tmp / "nginx", "cache.conf", self.s3.url, files) as n:
+            print("nginx-conf/cache.conf, with bucket-policy.json:")
+            self.objects(n)
+            r = n.get("/index.html")
+            cache = r.get("X-Cache-Status")
+            self.show("nginx, asked once more", cache == "HIT", f"{r.status}, cache {cache}")
+            self.wait(n)
+
+    def sigv4(self):
+        password = self.tmp / "htpasswd"
+        password.write_text("ann:{PLAIN}tulip\n")
+        files = {"/etc/nginx/s3-credentials": credentials(self.tmp),
+                 "/etc/nginx/htpasswd": password}  # fmt: skip
+        self.fill()
+        self.fill("downloads/")
+        url = self.s3.url
+        with example(self.tmp / "presigned", "presigned.conf", url, files) as n:
+            print("nginx-conf/presigned.conf:")
+            r = n.get("/video.bin")
+            self.show("nginx, asked without a password", r.status == 401, r.status)
+            ann = {"Authorization": "Basic " + base64.b64encode(b"ann:tulip").decode()}
+            r = n.get("/video.bin", headers=ann)
+            target = (r.get("Location") or "").removeprefix(url)
+            self.show("nginx, asked with it", r.status == 302, f"{r.status} to S3{target[:60]}...")
+            host = {"Host": url.removeprefix("http://")}
+            r = request(self.s3.port, target, headers=host)
+            good = r.status == 200 and r.body == FILES["video.bin"][1]
+            self.show("S3, asked for that", good, f"{r.status}, {len(r.body)} bytes")
+            altered = target.replace("video.bin", "document.pdf")
+            r = request(self.s3.port, altered, headers=host)
+            self.show("S3, asked for another object with it", r.status == 403, r.status)
+        with example(self.tmp / "nginx", "sigv4.conf", url, files) as n:
+            print("nginx-conf/sigv4.conf, with a bucket that has no policy:")
+            self.objects(n)
+            self.wait(n)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--once", action="store_true")
+    parser.add_argument("--auth", choices=["secret", "sigv4"], default="secret")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="s3-demo-") as tmp:
+        demo = Demo(Path(tmp), args.once)
         try:
-            s3.create_bucket(BUCKET)
-            for key, (kind, body) in FILES.items():
-                s3.put(BUCKET, key, body or page(), kind)
-            s3.put_policy(BUCKET, policy("bucket-policy.json", BUCKET, secret))
-
-            secret_files = {"/etc/nginx/s3-media.secret": file}
-            with example(tmp / "nginx", "cache.conf", s3.url, secret_files) as n:
-                print("nginx-conf/cache.conf, with bucket-policy.json:")
-                r = request(s3.port, f"/{BUCKET}/index.html")
-                show("S3, asked without the secret", r.status == 403, r.status)
-                r = n.get("/index.html")
-                show("nginx, asked for the same object", r.status == 200 and r.body == page(), r.status)
-                r = n.get("/video.bin", headers={"Range": "bytes=1000000-1000009"})
-                show("nginx, 10 bytes of a large file", r.status == 206 and len(r.body) == 10,
-                     f"{r.status}, {r.get('Content-Range')}")  # fmt: skip
-                r = n.get("/index.html")
-                cache = r.get("X-Cache-Status")
-                show("nginx, asked once more", cache == "HIT", f"{r.status}, cache {cache}")
-                for key in list(FILES)[1:]:
-                    r = n.get("/" + quote(key))
-                    good = r.status == 200 and r.body == FILES[key][1]
-                    show(key, good, f"{r.status}, {len(r.body)} bytes")
-                r = n.get("/index.html", method="DELETE")
-                show("nginx, asked to delete", r.status == 405, r.status)
-
-                if "--once" not in sys.argv and not failed:
-                    print(f"\nOpen http://127.0.0.1:{n.port}/index.html - Ctrl-C ends it.", flush=True)
-                    signal.sigwait({signal.SIGINT, signal.SIGTERM})
+            demo.sigv4() if args.auth == "sigv4" else demo.secret()
         finally:
-            s3.stop()
-    return 1 if failed else 0
+            demo.s3.stop()
+    return 1 if demo.failed else 0
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import json
 import re
 
-from harness import ROOT, Nginx
+from harness import READER, READER_SECRET, ROOT, Nginx
 
 CONF = ROOT / "nginx-conf"
 PLACEHOLDER = "REPLACE-WITH-A-LONG-RANDOM-SECRET"
@@ -15,6 +15,16 @@ def policy(name, bucket, secret):
     assert PLACEHOLDER in text
     text = text.replace(PLACEHOLDER, secret).replace("203.0.113.10/32", "127.0.0.1/32")
     return json.loads(text.replace("example-bucket", bucket))
+
+
+def credentials(path):
+    """A file with the key that may read, as the profile of nginx-conf/."""
+    file = path / "s3-credentials"
+    file.touch(0o600)
+    file.write_text(
+        f"[media]\naws_access_key_id = {READER}\naws_secret_access_key = {READER_SECRET}\n"
+    )
+    return file
 
 
 def example(path, name, endpoint, secrets, replace=(), listen=""):

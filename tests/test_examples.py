@@ -1,9 +1,10 @@
 """Every file of nginx-conf/ is started, and serves from a real S3 server as it says."""
 
 import base64
+import json
 
 import pytest
-from examples import CONF, example, policy
+from examples import CONF, credentials, example, policy
 from harness import allow, request
 
 IMAGE = b"\x89PNG image"
@@ -16,11 +17,12 @@ OBJECTS = {
     "site/index.html": b"home",
     "site/docs/index.html": b"docs",
     "site/page.html": b"page",
+    "downloads/big file+.iso": b"big",
 }
 TESTED = {
     "basic.conf", "cache.conf", "slice-video.conf", "referer.conf", "s3-compatible.conf",
     "several-buckets.conf", "static-site-with-auth.conf", "keepalive.conf",
-    "bucket-policy.json", "bucket-policy-header-only.json",
+    "sigv4.conf", "presigned.conf", "iam-policy.json", "bucket-policy.json", "bucket-policy-header-only.json",
 }  # fmt: skip
 
 
@@ -34,6 +36,9 @@ def objects(s3):
     s3.create_bucket("example-bucket-2")
     for key, body in OBJECTS.items():
         s3.put("example-bucket", key, body)
+    s3.create_bucket("signed-example")
+    for key, body in OBJECTS.items():
+        s3.put("signed-example", key, body)
     s3.put("example-bucket-2", "second.txt", b"second")
     s3.put("example-bucket-2", "index.html", b"site two")
     s3.put_policy("example-bucket", policy("bucket-policy.json", "example-bucket", "open-sesame"))
@@ -46,7 +51,8 @@ def run(tmp_path, s3, secret, objects):
     second = tmp_path / "second"
     second.write_text("second-secret")
     second.chmod(0o600)
-    secrets = {"/etc/nginx/s3-media.secret": secret, "/etc/nginx/s3-second.secret": second}
+    secrets = {"/etc/nginx/s3-media.secret": secret, "/etc/nginx/s3-second.secret": second,
+               "/etc/nginx/s3-credentials": credentials(tmp_path)}  # fmt: skip
     started = []
 
     def start(name, endpoint=None, replace=()):
@@ -105,11 +111,19 @@ def test_several_buckets(run):
         assert n.get(target, headers={"Host": host}).body == body, (host, target)
 
 
-def test_static_site_with_auth(run, tmp_path):
+# A bucket without any policy.
+SIGNED = ("example-bucket", "signed-example")
+ANN = {"Authorization": "Basic " + base64.b64encode(b"ann:tulip").decode()}
+
+
+def htpasswd(tmp_path):
     password = tmp_path / "htpasswd"
     password.write_text("ann:{PLAIN}tulip\n")
-    n = run("static-site-with-auth.conf", replace=[("/etc/nginx/htpasswd", password)])
-    ann = {"Authorization": "Basic " + base64.b64encode(b"ann:tulip").decode()}
+    return ("/etc/nginx/htpasswd", password)
+
+
+def test_static_site_with_auth(run, tmp_path):
+    n = run("static-site-with-auth.conf", replace=[htpasswd(tmp_path)])
     assert n.get("/page.html").status == 401
     for target, status, body in [
         ("/", 200, b"home"),
@@ -117,8 +131,35 @@ def test_static_site_with_auth(run, tmp_path):
         ("/page.html", 200, b"page"),
         ("/none.html", 404, b"There is no such page.\n"),
     ]:
-        r = n.get(target, headers=ann)
+        r = n.get(target, headers=ANN)
         assert (r.status, r.body) == (status, body), target
+
+
+def test_sigv4(run, s3):
+    n = run("sigv4.conf", replace=[SIGNED])
+    assert request(s3.port, "/signed-example/index.html").status == 403
+    assert n.get("/index.html").body == b"<h1>index</h1>"
+    assert n.get("/index.html", method="DELETE").status == 405
+
+
+def test_presigned(run, s3, tmp_path):
+    n = run("presigned.conf", replace=[SIGNED, htpasswd(tmp_path)])
+    target = "/big%20file%2B.iso"
+    r = n.get(target)
+    assert (r.status, r.get("Location")) == (401, None)
+    r = n.get(target, headers=ANN)
+    assert r.status == 302 and "&X-Amz-Expires=60&" in r.get("Location")
+    target = r.get("Location").removeprefix(s3.url)
+    assert request(s3.port, target, headers={"Host": s3.url[7:]}).body == b"big"
+    assert n.get("/", headers=ANN).status == 404
+
+
+def test_the_iam_policy_only_reads():
+    objects, bucket = json.loads((CONF / "iam-policy.json").read_text())["Statement"]
+    assert (objects["Effect"], objects["Action"]) == ("Allow", "s3:GetObject")
+    assert objects["Resource"] == "arn:aws:s3:::example-bucket/*"
+    assert (bucket["Effect"], bucket["Action"]) == ("Allow", "s3:ListBucket")
+    assert bucket["Resource"] == "arn:aws:s3:::example-bucket"
 
 
 def test_keepalive(run, s3, ca):
