@@ -23,7 +23,7 @@ use crate::auth::secret::{is_secret_header, Secret, SecretError};
 use crate::auth::sigv4::Signer;
 use crate::auth::Auth;
 use crate::endpoint::{is_bucket_name, is_region, Addressing, Endpoint, EndpointError};
-use crate::object::{has_dot_segment, sorted_arguments, MAX_KEY};
+use crate::object::{check_key, has_dot_segment, sorted_arguments, MAX_KEY};
 use crate::proxy;
 use crate::request::{Handler, Serving};
 
@@ -86,6 +86,9 @@ pub enum ConfError {
     /// Not a word for the credential scope.
     #[error("has an invalid service \"{0}\"; use a name such as \"s3\"")]
     Service(String),
+    /// Not the name of an object in a folder.
+    #[error("has an invalid name \"{0}\"; use one such as \"index.html\"")]
+    Index(String),
     /// Not an account ID.
     #[error("has an invalid account \"{0}\"; use its 12 digits, or \"off\"")]
     Owner(String),
@@ -193,7 +196,9 @@ pub struct LocationConf {
     /// In seconds.
     pub presigned_expires: Option<u32>,
     pub key: Option<*mut ngx_http_complex_value_t>,
+    pub index: Option<Rc<str>>,
     pub pass_args: Option<Rc<[Box<[u8]>]>>,
+    pub pass_headers: Option<Rc<[Box<[u8]>]>>,
     /// Whether requests of the location go to a bucket; decided when it is merged.
     pub serves: bool,
     /// The literal prefix of the location, `/` when it has none; known when it is merged.
@@ -222,7 +227,7 @@ const fn command(
 }
 
 /// The directives.
-pub static mut COMMANDS: [ngx_command_t; 10] = [
+pub static mut COMMANDS: [ngx_command_t; 12] = [
     command(
         ngx_string!("s3_private_bucket"),
         NGX_HTTP_LOC_CONF | NGX_HTTP_LIF_CONF | NGX_CONF_TAKE12,
@@ -256,9 +261,19 @@ pub static mut COMMANDS: [ngx_command_t; 10] = [
     ),
     command(ngx_string!("s3_private_bucket_key"), EVERYWHERE | NGX_CONF_TAKE1, setter::<SetKey>),
     command(
+        ngx_string!("s3_private_bucket_index"),
+        EVERYWHERE | NGX_CONF_TAKE1,
+        setter::<SetIndex>,
+    ),
+    command(
         ngx_string!("s3_private_bucket_pass_args"),
         EVERYWHERE | NGX_CONF_1MORE,
         setter::<SetPassArgs>,
+    ),
+    command(
+        ngx_string!("s3_private_bucket_pass_headers"),
+        EVERYWHERE | NGX_CONF_1MORE,
+        setter::<SetPassHeaders>,
     ),
     ngx_command_t::empty(),
 ];
@@ -700,6 +715,22 @@ impl Directive for SetKey {
     }
 }
 
+struct SetIndex;
+
+impl Directive for SetIndex {
+    unsafe fn set(
+        _: *mut ngx_conf_t,
+        conf: &mut LocationConf,
+        args: &[ngx_str_t],
+    ) -> Result<(), ConfError> {
+        let name = text(&args[0])?;
+        if check_key(name.as_bytes()).is_err() || name.starts_with('/') || name.ends_with('/') {
+            return Err(ConfError::Index(name.to_owned()));
+        }
+        set_once(&mut conf.index, name.into())
+    }
+}
+
 struct SetPassArgs;
 
 impl Directive for SetPassArgs {
@@ -713,6 +744,21 @@ impl Directive for SetPassArgs {
             return Err(ConfError::Empty("write names of query arguments"));
         }
         set_once(&mut conf.pass_args, sorted_arguments(names).into())
+    }
+}
+
+struct SetPassHeaders;
+
+impl Directive for SetPassHeaders {
+    unsafe fn set(
+        _: *mut ngx_conf_t,
+        conf: &mut LocationConf,
+        args: &[ngx_str_t],
+    ) -> Result<(), ConfError> {
+        if args.iter().any(|name| name.is_empty()) {
+            return Err(ConfError::Empty("write names of response headers"));
+        }
+        set_once(&mut conf.pass_headers, args.iter().map(|name| name.as_bytes().into()).collect())
     }
 }
 
@@ -738,7 +784,9 @@ pub unsafe fn merge(
     inherit(&mut conf.expected_owner, &prev.expected_owner);
     inherit(&mut conf.presigned_expires, &prev.presigned_expires);
     inherit(&mut conf.key, &prev.key);
+    inherit(&mut conf.index, &prev.index);
     inherit(&mut conf.pass_args, &prev.pass_args);
+    inherit(&mut conf.pass_headers, &prev.pass_headers);
 
     // SAFETY: cf is as this function asks for.
     match unsafe { proxy::prepare(cf, prev, conf) } {

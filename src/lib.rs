@@ -1,8 +1,10 @@
 //! nginx module that makes a location serve the objects of a private S3 bucket.
 //!
 //! The directives expand into settings of nginx's own proxy module (`proxy`), whose per-request
-//! parts are variables (`variables`); `response` is a header filter; `object`, `endpoint` and `auth` are pure.
+//! parts are variables (`variables`); `response` is a header filter; `object`,
+//! `endpoint`, `auth` and `answer` are pure.
 
+mod answer;
 // Only the directives make the enum.
 #[cfg_attr(test, allow(dead_code))]
 mod auth;

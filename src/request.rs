@@ -30,12 +30,15 @@ pub struct Serving {
     pub bucket_is_constant: bool,
     /// `s3_private_bucket_key`
     pub key: Option<*mut ngx_http_complex_value_t>,
+    /// `s3_private_bucket_index`
+    pub index: Option<Rc<str>>,
     /// The literal prefix of the location, or `/`.
     pub location: &'static [u8],
     pub host: Host,
     pub addressing: Addressing,
     pub is_aws: bool,
     pub pass_args: Rc<[Box<[u8]>]>,
+    pub pass_headers: Rc<[Box<[u8]>]>,
     /// How requests are signed, if they are.
     pub signing: Option<Signing>,
     pub proxy_handler: Handler,
@@ -338,14 +341,18 @@ pub unsafe fn name_object(
             Some(_) => without_slash(key.as_bytes()),
             None => key_in_uri(key.as_bytes(), serving.location),
         };
-        if rest.is_empty() {
+        let index = match &serving.index {
+            Some(index) if rest.is_empty() || rest.ends_with(b"/") => index.as_bytes(),
+            _ => b"",
+        };
+        if rest.is_empty() && index.is_empty() {
             return Err(KeyError::Empty.into());
         }
 
-        let key = if prefix.is_empty() {
+        let key = if prefix.is_empty() && index.is_empty() {
             ngx_str_t { len: rest.len(), data: rest.as_ptr().cast_mut() }
         } else {
-            concat(r, [prefix.as_bytes(), rest])?
+            concat(r, [prefix.as_bytes(), rest, index])?
         };
         check_key(key.as_bytes())?;
 

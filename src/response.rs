@@ -5,13 +5,14 @@ use core::ptr;
 use ngx::core::Status;
 use ngx::ffi::{
     ngx_http_filter_finalize_request, ngx_http_output_header_filter_pt, ngx_http_request_t,
-    ngx_http_top_header_filter, ngx_int_t, ngx_uint_t, NGX_HTTP_MOVED_PERMANENTLY,
-    NGX_HTTP_MOVED_TEMPORARILY, NGX_HTTP_NOT_ALLOWED, NGX_HTTP_PERMANENT_REDIRECT,
-    NGX_HTTP_SEE_OTHER, NGX_HTTP_TEMPORARY_REDIRECT,
+    ngx_http_top_header_filter, ngx_int_t, ngx_list_part_t, ngx_table_elt_t, ngx_uint_t,
+    NGX_HTTP_MOVED_PERMANENTLY, NGX_HTTP_MOVED_TEMPORARILY, NGX_HTTP_NOT_ALLOWED,
+    NGX_HTTP_PERMANENT_REDIRECT, NGX_HTTP_SEE_OTHER, NGX_HTTP_TEMPORARY_REDIRECT,
 };
 
+use crate::answer::is_hidden;
 use crate::module::ngx_http_s3_private_bucket_filter_module;
-use crate::request::{allow, presigned_url, serving};
+use crate::request::{allow, presigned_url, serving, Serving};
 
 static mut NEXT: ngx_http_output_header_filter_pt = None;
 
@@ -38,6 +39,7 @@ unsafe extern "C" fn filter(r: *mut ngx_http_request_t) -> ngx_int_t {
                     return ngx_http_filter_finalize_request(r, module, refusal.status());
                 }
             }
+            hide_headers(r, serving);
             // The error page that this made of a redirect.
             let refused = (*r).headers_out.status == NGX_HTTP_NOT_ALLOWED as ngx_uint_t;
             if refused && (*r).filter_finalize() != 0 && allow(r).is_none() {
@@ -47,6 +49,26 @@ unsafe extern "C" fn filter(r: *mut ngx_http_request_t) -> ngx_int_t {
         match NEXT {
             Some(next) => next(r),
             None => Status::NGX_ERROR.into(),
+        }
+    }
+}
+
+/// Takes what tells of S3 out of an answer that came from it.
+unsafe fn hide_headers(r: *mut ngx_http_request_t, serving: &Serving) {
+    // SAFETY: the list is the request's; its parts hold as many headers as they say.
+    unsafe {
+        if (*r).upstream.is_null() {
+            return;
+        }
+        let mut part: *mut ngx_list_part_t = ptr::addr_of_mut!((*r).headers_out.headers.part);
+        while let Some(some) = part.as_mut() {
+            for i in 0..some.nelts {
+                let header = some.elts.cast::<ngx_table_elt_t>().add(i);
+                if is_hidden((*header).key.as_bytes(), &serving.pass_headers) {
+                    (*header).hash = 0;
+                }
+            }
+            part = some.next;
         }
     }
 }

@@ -94,6 +94,9 @@ WRONG = [
     # key, arguments
     ("s3_private_bucket_key '';", '"s3_private_bucket_key" directive has an empty argument; write the object key, with variables'),
     ("s3_private_bucket_key $no_such_variable;", 'unknown "no_such_variable" variable'),
+    *((f"s3_private_bucket_index '{name}';", f'"s3_private_bucket_index" directive has an invalid name "{name}"; use one such as "index.html"')
+      for name in ("", "/index.html", "a/", "../a")),
+    ("s3_private_bucket_pass_headers '';", '"s3_private_bucket_pass_headers" directive has an empty argument; write names of response headers'),
     ("s3_private_bucket_pass_args;", 'invalid number of arguments in "s3_private_bucket_pass_args" directive'),
     ("s3_private_bucket_pass_args '';", '"s3_private_bucket_pass_args" directive has an empty argument; write names of query arguments'),
     # what else stands in the location
