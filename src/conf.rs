@@ -199,6 +199,9 @@ pub struct LocationConf {
     pub index: Option<Rc<str>>,
     pub pass_args: Option<Rc<[Box<[u8]>]>>,
     pub pass_headers: Option<Rc<[Box<[u8]>]>>,
+    /// Whether errors are masked.
+    pub masks: Option<bool>,
+    pub append_slash: Option<bool>,
     /// Whether requests of the location go to a bucket; decided when it is merged.
     pub serves: bool,
     /// The literal prefix of the location, `/` when it has none; known when it is merged.
@@ -227,7 +230,7 @@ const fn command(
 }
 
 /// The directives.
-pub static mut COMMANDS: [ngx_command_t; 12] = [
+pub static mut COMMANDS: [ngx_command_t; 14] = [
     command(
         ngx_string!("s3_private_bucket"),
         NGX_HTTP_LOC_CONF | NGX_HTTP_LIF_CONF | NGX_CONF_TAKE12,
@@ -274,6 +277,16 @@ pub static mut COMMANDS: [ngx_command_t; 12] = [
         ngx_string!("s3_private_bucket_pass_headers"),
         EVERYWHERE | NGX_CONF_1MORE,
         setter::<SetPassHeaders>,
+    ),
+    command(
+        ngx_string!("s3_private_bucket_errors"),
+        EVERYWHERE | NGX_CONF_TAKE1,
+        setter::<SetErrors>,
+    ),
+    command(
+        ngx_string!("s3_private_bucket_append_slash"),
+        EVERYWHERE | NGX_CONF_TAKE1,
+        setter::<SetAppendSlash>,
     ),
     ngx_command_t::empty(),
 ];
@@ -762,6 +775,41 @@ impl Directive for SetPassHeaders {
     }
 }
 
+/// One of two words.
+fn either(arg: &ngx_str_t, yes: &str, no: &str, cure: &'static str) -> Result<bool, ConfError> {
+    match arg.as_bytes() {
+        word if word == yes.as_bytes() => Ok(true),
+        word if word == no.as_bytes() => Ok(false),
+        _ => Err(ConfError::Parameter { value: arg.to_string(), cure }),
+    }
+}
+
+struct SetErrors;
+
+impl Directive for SetErrors {
+    unsafe fn set(
+        _: *mut ngx_conf_t,
+        conf: &mut LocationConf,
+        args: &[ngx_str_t],
+    ) -> Result<(), ConfError> {
+        let masks = either(&args[0], "mask", "pass", "use \"mask\" or \"pass\"")?;
+        set_once(&mut conf.masks, masks)
+    }
+}
+
+struct SetAppendSlash;
+
+impl Directive for SetAppendSlash {
+    unsafe fn set(
+        _: *mut ngx_conf_t,
+        conf: &mut LocationConf,
+        args: &[ngx_str_t],
+    ) -> Result<(), ConfError> {
+        let on = either(&args[0], "on", "off", "use \"on\" or \"off\"")?;
+        set_once(&mut conf.append_slash, on)
+    }
+}
+
 /// Merges a location's configuration with that of the level above, and hands locations that
 /// serve a bucket to [`proxy`].
 ///
@@ -787,6 +835,8 @@ pub unsafe fn merge(
     inherit(&mut conf.index, &prev.index);
     inherit(&mut conf.pass_args, &prev.pass_args);
     inherit(&mut conf.pass_headers, &prev.pass_headers);
+    inherit(&mut conf.masks, &prev.masks);
+    inherit(&mut conf.append_slash, &prev.append_slash);
 
     // SAFETY: cf is as this function asks for.
     match unsafe { proxy::prepare(cf, prev, conf) } {

@@ -1,7 +1,7 @@
 //! nginx module that makes a location serve the objects of a private S3 bucket.
 //!
 //! The directives expand into settings of nginx's own proxy module (`proxy`), whose per-request
-//! parts are variables (`variables`); `response` is a header filter; `object`,
+//! parts are variables (`variables`); `upstream` looks at S3's answers, `response` filters them; `object`,
 //! `endpoint`, `auth` and `answer` are pure.
 
 mod answer;
@@ -23,5 +23,7 @@ mod proxy;
 mod request;
 #[cfg(not(test))]
 mod response;
+#[cfg(not(test))]
+mod upstream;
 #[cfg(not(test))]
 mod variables;

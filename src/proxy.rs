@@ -32,6 +32,7 @@ use crate::endpoint::{Addressing, Endpoint};
 use crate::module::S3PrivateBucket;
 use crate::request::{self, Host, Serving, Signing};
 use crate::resolver::name_servers;
+use crate::upstream::Reported;
 use crate::variables::{check_unused, AUTHORIZATION};
 
 /// Where systems keep the certificates that they trust: Debian, Red Hat, SUSE, Alpine and BSD.
@@ -80,6 +81,12 @@ pub enum ProxyError {
          remove it"
     )]
     Variable,
+    /// A redirect to an index page that is not served.
+    #[error(
+        "has \"s3_private_bucket_append_slash\" without an index; add \"s3_private_bucket_index\" or \
+         switch it off"
+    )]
+    NoIndex,
     /// A bucket in front of an address is not a host name.
     #[error(
         "cannot put the bucket before the address \"{0}\"; use \"s3_private_bucket_addressing \
@@ -129,7 +136,7 @@ enum Kind {
 }
 
 /// The commands that set what a location gets, each with an argument to try it with.
-const TRIED: [(&str, &CStr); 12] = [
+const TRIED: [(&str, &CStr); 13] = [
     ("proxy_pass", c"http://$s3_private_bucket_uri"),
     ("proxy_http_version", c"1.1"),
     ("proxy_pass_request_headers", c"off"),
@@ -142,6 +149,7 @@ const TRIED: [(&str, &CStr); 12] = [
     ("proxy_cache_key", c"key"),
     ("proxy_method", c"GET"),
     ("proxy_set_body", c"body"),
+    ("proxy_intercept_errors", c"on"),
 ];
 
 /// nginx's proxy module, through what it shows: its commands and its hooks.
@@ -355,6 +363,9 @@ unsafe fn check(
     });
     if conf.addressing == Some(Addressing::Virtual) && setting.endpoint.is_address() {
         return Err(ProxyError::Address(setting.endpoint.host.clone()));
+    }
+    if conf.append_slash == Some(true) && conf.index.is_none() {
+        return Err(ProxyError::NoIndex);
     }
     // SAFETY: cf is nginx's context.
     let group = unsafe { upstream_group(cf, setting) };
@@ -618,6 +629,10 @@ unsafe fn install_own(
                 }
             }
         }
+        let masks = conf.masks.unwrap_or(true);
+        if masks {
+            set("proxy_intercept_errors", "on")?;
+        }
         let slice = if main.slice_range.is_some() { "$slice_range" } else { "" };
         set("proxy_cache_key", &format!("{scheme}://{host_text}$s3_private_bucket_uri{slice}"))?;
         // Inherited ones would change what S3 is asked; only these are looked for, as reading
@@ -688,6 +703,10 @@ unsafe fn install_own(
             addressing,
             is_aws: endpoint.is_aws(),
             pass_args: conf.pass_args.clone().unwrap_or_default(),
+            masks,
+            append_slash: masks && conf.append_slash.unwrap_or(false),
+            auth: auth.clone(),
+            reported: Reported::default(),
             pass_headers: conf.pass_headers.clone().unwrap_or_default(),
             signing,
             proxy_handler: main.proxy_handler.ok_or(ProxyError::Nginx)?,

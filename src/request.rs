@@ -15,10 +15,12 @@ use ngx::{ngx_log_error, ngx_string};
 use thiserror::Error;
 
 use crate::auth::sigv4::{Ask, Method, Signer, Stamp};
+use crate::auth::Auth;
 use crate::conf::Bucket;
 use crate::endpoint::{is_bucket_name, Addressing};
 use crate::module::S3PrivateBucket;
 use crate::object::{check_key, key_in_uri, without_slash, KeyError, Target};
+use crate::upstream::{watch, Answer, Reported};
 
 /// A content handler of nginx.
 pub type Handler = unsafe extern "C" fn(*mut ngx_http_request_t) -> ngx_int_t;
@@ -39,6 +41,14 @@ pub struct Serving {
     pub is_aws: bool,
     pub pass_args: Rc<[Box<[u8]>]>,
     pub pass_headers: Rc<[Box<[u8]>]>,
+    /// Whether clients see nginx's errors and not S3's.
+    pub masks: bool,
+    /// `s3_private_bucket_append_slash`
+    pub append_slash: bool,
+    /// As whom S3 is asked.
+    pub auth: Rc<Auth>,
+    /// What was logged of S3's errors.
+    pub reported: Reported,
     /// How requests are signed, if they are.
     pub signing: Option<Signing>,
     pub proxy_handler: Handler,
@@ -79,6 +89,8 @@ pub struct Object {
     pub stamp: Stamp,
     /// The signature, empty until the proxy module asks for it. Its bytes follow the object.
     pub authorization: ngx_str_t,
+    /// What is known of S3's answer.
+    pub answer: Answer,
 }
 
 /// Why a request is not passed to S3.
@@ -155,7 +167,11 @@ pub unsafe extern "C" fn handle(r: *mut ngx_http_request_t) -> ngx_int_t {
             Ok(object) => {
                 let module = S3PrivateBucket::module();
                 *(*r).ctx.add(module.ctx_index) = object.cast();
-                (serving.proxy_handler)(r)
+                let rc = (serving.proxy_handler)(r);
+                if serving.masks && rc == Status::NGX_DONE.into() {
+                    watch(r, object);
+                }
+                rc
             }
             Err(refusal) => {
                 refusal.log(r);
@@ -209,11 +225,10 @@ pub unsafe fn method(r: *mut ngx_http_request_t) -> Option<Method> {
 /// # Safety
 /// `r` is a valid request.
 pub unsafe fn signed<'a>(r: *mut ngx_http_request_t) -> Option<&'a Object> {
-    let index = S3PrivateBucket::module().ctx_index;
-    // SAFETY: the slot is NULL or what handle() stored in the request's pool, with the room that
-    // the location's signer asked for; nothing else refers to it now.
+    // SAFETY: handle() made the object with the room that the location's signer asked for; nothing
+    // else refers to it now.
     unsafe {
-        let object = (*(*r).ctx.add(index)).cast::<Object>().as_mut()?;
+        let object = object_mut(r)?;
         let signing = serving(r)?.signing.as_ref()?;
         if object.authorization.is_empty() {
             let owner = signing.owner.as_deref();
@@ -277,6 +292,19 @@ fn now() -> Stamp {
 /// # Safety
 /// `r` is a valid request whose response has not begun.
 pub unsafe fn allow(r: *mut ngx_http_request_t) -> Option<()> {
+    // SAFETY: the caller's promise.
+    unsafe { add_header(r, ngx_string!("Allow"), ngx_string!("GET, HEAD")) }.map(|_| ())
+}
+
+/// Adds a header to the response.
+///
+/// # Safety
+/// `r` is a valid request whose response has not begun; the strings live as long as it does.
+pub unsafe fn add_header(
+    r: *mut ngx_http_request_t,
+    key: ngx_str_t,
+    value: ngx_str_t,
+) -> Option<*mut ngx_table_elt_t> {
     // SAFETY: the list is the request's, and an element is zeroed before it is filled (nginx
     // 1.23 added fields).
     unsafe {
@@ -284,9 +312,9 @@ pub unsafe fn allow(r: *mut ngx_http_request_t) -> Option<()> {
         let header = ngx_list_push(list).cast::<ngx_table_elt_t>().as_mut()?;
         ptr::write_bytes(header, 0, 1);
         header.hash = 1;
-        header.key = ngx_string!("Allow");
-        header.value = ngx_string!("GET, HEAD");
-        Some(())
+        header.key = key;
+        header.value = value;
+        Some(header)
     }
 }
 
@@ -302,11 +330,11 @@ pub unsafe fn serving<'a>(r: *mut ngx_http_request_t) -> Option<&'a Serving> {
 /// What the request asks S3 for, if it was handled as such.
 ///
 /// # Safety
-/// `r` is a valid request.
-pub unsafe fn object(r: *mut ngx_http_request_t) -> Option<Object> {
+/// `r` is a valid request, and nothing else refers to its object while the result is used.
+pub unsafe fn object_mut<'a>(r: *mut ngx_http_request_t) -> Option<&'a mut Object> {
     let index = S3PrivateBucket::module().ctx_index;
     // SAFETY: the slot is NULL or what handle() stored, from the request's pool.
-    unsafe { (*(*r).ctx.add(index)).cast::<Object>().as_ref().copied() }
+    unsafe { (*(*r).ctx.add(index)).cast::<Object>().as_mut() }
 }
 
 /// Works out what a request asks S3 for.
@@ -382,6 +410,7 @@ pub unsafe fn name_object(
             uri,
             stamp: Stamp::new([0; 6]),
             authorization: ngx_str_t::empty(),
+            answer: Answer::default(),
         })
     }
 }
@@ -398,7 +427,14 @@ unsafe fn evaluate(
     }
 }
 
-unsafe fn buffer<'a>(r: *mut ngx_http_request_t, len: usize) -> Result<&'a mut [u8], Refusal> {
+/// Allocates zeroed bytes in the request's pool.
+///
+/// # Errors
+/// When memory ran out.
+///
+/// # Safety
+/// `r` is a valid request that outlives the result.
+pub unsafe fn buffer<'a>(r: *mut ngx_http_request_t, len: usize) -> Result<&'a mut [u8], Refusal> {
     // SAFETY: the buffer is as long as asked for, and zeroed before it is a slice.
     unsafe {
         let data: *mut u8 = ngx_pnalloc((*r).pool, len).cast();
@@ -410,7 +446,14 @@ unsafe fn buffer<'a>(r: *mut ngx_http_request_t, len: usize) -> Result<&'a mut [
     }
 }
 
-unsafe fn concat<const N: usize>(
+/// Joins pieces in the request's pool.
+///
+/// # Errors
+/// When memory ran out.
+///
+/// # Safety
+/// `r` is a valid request that outlives the result.
+pub unsafe fn concat<const N: usize>(
     r: *mut ngx_http_request_t,
     parts: [&[u8]; N],
 ) -> Result<ngx_str_t, Refusal> {

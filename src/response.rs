@@ -1,34 +1,43 @@
-//! What clients see: a header filter, active only where a bucket is served.
+//! What clients see: a header and a body filter, active only where a bucket is served.
 
-use core::ptr;
+use core::{mem, ptr, slice};
 
 use ngx::core::Status;
 use ngx::ffi::{
-    ngx_http_filter_finalize_request, ngx_http_output_header_filter_pt, ngx_http_request_t,
-    ngx_http_top_header_filter, ngx_int_t, ngx_list_part_t, ngx_table_elt_t, ngx_uint_t,
-    NGX_HTTP_MOVED_PERMANENTLY, NGX_HTTP_MOVED_TEMPORARILY, NGX_HTTP_NOT_ALLOWED,
-    NGX_HTTP_PERMANENT_REDIRECT, NGX_HTTP_SEE_OTHER, NGX_HTTP_TEMPORARY_REDIRECT,
+    ngx_buf_t, ngx_chain_t, ngx_http_clean_header, ngx_http_core_loc_conf_t, ngx_http_core_module,
+    ngx_http_filter_finalize_request, ngx_http_output_body_filter_pt,
+    ngx_http_output_header_filter_pt, ngx_http_request_t, ngx_http_top_body_filter,
+    ngx_http_top_header_filter, ngx_int_t, ngx_list_part_t, ngx_pcalloc, ngx_str_t,
+    ngx_table_elt_t, ngx_uint_t, NGINX_VER, NGINX_VER_BUILD, NGX_HTTP_MOVED_PERMANENTLY,
+    NGX_HTTP_MOVED_TEMPORARILY, NGX_HTTP_NOT_ALLOWED, NGX_HTTP_PERMANENT_REDIRECT,
+    NGX_HTTP_SEE_OTHER, NGX_HTTP_SERVER_TOKENS_OFF, NGX_HTTP_SERVER_TOKENS_ON,
+    NGX_HTTP_TEMPORARY_REDIRECT,
 };
+use ngx::ngx_string;
 
-use crate::answer::is_hidden;
+use crate::answer::{cached_code, is_hidden, reason, with_slash};
 use crate::module::ngx_http_s3_private_bucket_filter_module;
-use crate::request::{allow, presigned_url, serving, Serving};
+use crate::request::{add_header, allow, concat, object_mut, presigned_url, serving, Serving};
+use crate::upstream::{decide, find};
 
-static mut NEXT: ngx_http_output_header_filter_pt = None;
+static mut NEXT_HEADER: ngx_http_output_header_filter_pt = None;
+static mut NEXT_BODY: ngx_http_output_body_filter_pt = None;
 
-/// Puts the filter before those that nginx has so far.
+/// Puts the filters before those that nginx has so far.
 ///
 /// # Safety
 /// Called in a postconfiguration hook, by one thread.
 pub unsafe fn install() {
     // SAFETY: nginx's filters are linked while it reads the configuration, before requests.
     unsafe {
-        NEXT = ngx_http_top_header_filter;
-        ngx_http_top_header_filter = Some(filter);
+        NEXT_HEADER = ngx_http_top_header_filter;
+        ngx_http_top_header_filter = Some(header_filter);
+        NEXT_BODY = ngx_http_top_body_filter;
+        ngx_http_top_body_filter = Some(body_filter);
     }
 }
 
-unsafe extern "C" fn filter(r: *mut ngx_http_request_t) -> ngx_int_t {
+unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: nginx passes a valid request whose response begins.
     unsafe {
         if let Some(serving) = serving(r) {
@@ -39,17 +48,144 @@ unsafe extern "C" fn filter(r: *mut ngx_http_request_t) -> ngx_int_t {
                     return ngx_http_filter_finalize_request(r, module, refusal.status());
                 }
             }
-            hide_headers(r, serving);
             // The error page that this made of a redirect.
             let refused = (*r).headers_out.status == NGX_HTTP_NOT_ALLOWED as ngx_uint_t;
             if refused && (*r).filter_finalize() != 0 && allow(r).is_none() {
                 return Status::NGX_ERROR.into();
             }
+            hide_headers(r, serving);
+            if serving.masks && mask(r, serving).is_none() {
+                return Status::NGX_ERROR.into();
+            }
         }
-        match NEXT {
+        match NEXT_HEADER {
             Some(next) => next(r),
             None => Status::NGX_ERROR.into(),
         }
+    }
+}
+
+/// Replaces an answer of S3 that is not the object by nginx's own: status, headers and, for the
+/// body filter, page. `None` when memory ran out.
+unsafe fn mask(r: *mut ngx_http_request_t, serving: &Serving) -> Option<()> {
+    // SAFETY: r is a valid request; what it points to lives in its pool.
+    unsafe {
+        let (Some(object), Some(u)) = (object_mut(r), (*r).upstream.as_ref()) else {
+            return Some(());
+        };
+        // An answer of the cache did not pass the upstream's hook; nginx's own has no status there.
+        let shown = object.answer.shown.or_else(|| {
+            let status = u16::try_from(u.headers_in.status_n).ok().filter(|&s| s > 0)?;
+            decide(r, serving, object, status, cached_code(status))
+        });
+        let Some(shown) = shown else { return Some(()) };
+
+        let out = &mut (*r).headers_out;
+        if matches!(shown.status, 412 | 416) {
+            // Their headers tell clients what they can ask for.
+            for header in [&mut out.content_length, &mut out.content_encoding] {
+                if let Some(header) = mem::replace(header, ptr::null_mut()).as_mut() {
+                    header.hash = 0;
+                }
+            }
+            out.status_line = ngx_str_t::empty();
+            out.charset = ngx_str_t::empty();
+            out.content_type_lowcase = ptr::null_mut();
+        } else {
+            ngx_http_clean_header(r);
+        }
+        let out = &mut (*r).headers_out;
+        out.status = ngx_uint_t::from(shown.status);
+        out.content_type = ngx_string!("text/html");
+        out.content_type_len = out.content_type.len;
+        (*r).set_allow_ranges(0);
+
+        if shown.status == 503 {
+            let wait = find(&u.headers_in.headers, b"retry-after");
+            add_header(r, ngx_string!("Retry-After"), wait.unwrap_or(ngx_string!("1")))?;
+        } else if shown.status == 301 {
+            let location = concat(r, with_slash((*r).unparsed_uri.as_bytes())?).ok()?;
+            (*r).headers_out.location = add_header(r, ngx_string!("Location"), location)?;
+        }
+
+        let page = page(r, shown.status)?;
+        (*r).headers_out.content_length_n = page.len() as _;
+        object.answer.page = Some(page);
+        Some(())
+    }
+}
+
+/// nginx's own error page, which it does not export.
+unsafe fn page(r: *mut ngx_http_request_t, status: u16) -> Option<&'static [u8]> {
+    // SAFETY: every location has a core configuration.
+    let tokens = unsafe {
+        let core = (*ptr::addr_of!(ngx_http_core_module)).ctx_index;
+        let core: *const ngx_http_core_loc_conf_t = (*(*r).loc_conf.add(core)).cast();
+        (*core).server_tokens
+    };
+    let server = match tokens as u32 {
+        NGX_HTTP_SERVER_TOKENS_OFF => b"nginx",
+        NGX_HTTP_SERVER_TOKENS_ON => NGINX_VER.to_bytes(),
+        _ => NGINX_VER_BUILD.to_bytes(),
+    };
+    let digits = [status / 100, status / 10 % 10, status % 10].map(|d| b'0' + d as u8);
+    let reason = reason(status).as_bytes();
+    let parts: [&[u8]; 11] = [
+        b"<html>\r\n<head><title>",
+        &digits,
+        b" ",
+        reason,
+        b"</title></head>\r\n<body>\r\n<center><h1>",
+        &digits,
+        b" ",
+        reason,
+        b"</h1></center>\r\n<hr><center>",
+        server,
+        b"</center>\r\n</body>\r\n</html>\r\n",
+    ];
+    // SAFETY: the page lives in the request's pool, as long as what refers to it.
+    unsafe {
+        let page = concat(r, parts).ok()?;
+        Some(slice::from_raw_parts(page.data, page.len))
+    }
+}
+
+/// Sends the page of an answer that is masked, while S3's body is read to its end.
+unsafe extern "C" fn body_filter(r: *mut ngx_http_request_t, chain: *mut ngx_chain_t) -> ngx_int_t {
+    // SAFETY: nginx passes a valid request and a chain of its buffers.
+    unsafe {
+        let Some(next) = NEXT_BODY else { return Status::NGX_ERROR.into() };
+        let object = serving(r).and_then(|_| object_mut(r));
+        let Some((object, page)) = object.and_then(|o| o.answer.page.map(|page| (o, page))) else {
+            return next(r, chain);
+        };
+
+        let (mut last_buf, mut last_in_chain, mut link) = (0, 0, chain);
+        while let Some(this) = link.as_ref() {
+            let buf = &mut *this.buf;
+            last_buf |= buf.last_buf();
+            last_in_chain |= buf.last_in_chain();
+            buf.pos = buf.last;
+            buf.file_pos = buf.file_last;
+            link = this.next;
+        }
+        let is_first = !mem::replace(&mut object.answer.page_is_sent, true);
+        if !is_first && last_buf == 0 && last_in_chain == 0 {
+            return next(r, ptr::null_mut());
+        }
+
+        let size = mem::size_of::<ngx_buf_t>();
+        let Some(buf) = ngx_pcalloc((*r).pool, size).cast::<ngx_buf_t>().as_mut() else {
+            return Status::NGX_ERROR.into();
+        };
+        if is_first {
+            let page = page.as_ptr_range();
+            (buf.pos, buf.last) = (page.start.cast_mut(), page.end.cast_mut());
+            buf.set_memory(1);
+        }
+        buf.set_last_buf(last_buf);
+        buf.set_last_in_chain(last_in_chain);
+        next(r, &mut ngx_chain_t { buf, next: ptr::null_mut() })
     }
 }
 

@@ -15,7 +15,8 @@ use ngx::ngx_string;
 
 use crate::module::S3PrivateBucket;
 use crate::proxy::module_named;
-use crate::request::{method, name_object, object, presigned_url, serving, signed, Object};
+use crate::request::{method, name_object, object_mut, presigned_url, serving, signed, Object};
+use crate::upstream::last_error;
 
 type Get =
     unsafe extern "C" fn(*mut ngx_http_request_t, *mut ngx_variable_value_t, usize) -> ngx_int_t;
@@ -39,6 +40,7 @@ pub unsafe fn register(cf: *mut ngx_conf_t) -> Option<()> {
         (ngx_string!("s3_private_bucket_host"), named, mem::offset_of!(Object, host)),
         (ngx_string!("s3_private_bucket_uri"), named, mem::offset_of!(Object, uri)),
         (ngx_string!("s3_private_bucket_presigned_url"), presigned, 0),
+        (ngx_string!("s3_private_bucket_error"), error, 0),
         // Not documented: what the directive writes into proxy_set_header.
         (ngx_string!("s3_private_bucket_dollar"), dollar, 0),
         (ngx_string!("s3_private_bucket_method"), sent_method, 0),
@@ -103,7 +105,7 @@ unsafe extern "C" fn named(
 ) -> ngx_int_t {
     // SAFETY: nginx passes a valid request and value; data is the offset of a string in Object.
     unsafe {
-        let known = object(r);
+        let known = object_mut(r).map(|object| *object);
         let object = match (known, serving(r)) {
             (Some(object), _) => Some(object),
             (None, Some(serving)) => keep_captures(r, || name_object(r, serving).ok()),
@@ -156,6 +158,16 @@ unsafe extern "C" fn presigned(
         let url = serving(r).and_then(|s| keep_captures(r, || presigned_url(r, s).ok()));
         set(v, url)
     }
+}
+
+/// `$s3_private_bucket_error`
+unsafe extern "C" fn error(
+    r: *mut ngx_http_request_t,
+    v: *mut ngx_variable_value_t,
+    _: usize,
+) -> ngx_int_t {
+    // SAFETY: nginx passes a valid request and value.
+    unsafe { set(v, last_error(r)) }
 }
 
 /// The method that the proxy module would send by itself.

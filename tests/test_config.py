@@ -96,6 +96,9 @@ WRONG = [
     ("s3_private_bucket_key $no_such_variable;", 'unknown "no_such_variable" variable'),
     *((f"s3_private_bucket_index '{name}';", f'"s3_private_bucket_index" directive has an invalid name "{name}"; use one such as "index.html"')
       for name in ("", "/index.html", "a/", "../a")),
+    ("s3_private_bucket_errors hide;", '"s3_private_bucket_errors" directive has an unknown parameter "hide"; use "mask" or "pass"'),
+    ("s3_private_bucket_append_slash yes;", '"s3_private_bucket_append_slash" directive has an unknown parameter "yes"; use "on" or "off"'),
+    (AUTH + BUCKET + "s3_private_bucket_append_slash on;", '"s3_private_bucket" has "s3_private_bucket_append_slash" without an index; add "s3_private_bucket_index" or switch it off'),
     ("s3_private_bucket_pass_headers '';", '"s3_private_bucket_pass_headers" directive has an empty argument; write names of response headers'),
     ("s3_private_bucket_pass_args;", 'invalid number of arguments in "s3_private_bucket_pass_args" directive'),
     ("s3_private_bucket_pass_args '';", '"s3_private_bucket_pass_args" directive has an empty argument; write names of query arguments'),

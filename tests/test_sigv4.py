@@ -339,7 +339,7 @@ def test_requests_as_clients_make_them(serve, bucket):
     modified = {"If-Modified-Since": r.get("Last-Modified")}
     assert n.get("/m/video.bin", headers=modified).status == 304
     assert n.get("/m/video.bin", headers={"If-Match": '"no"'}).status == 412
-    assert n.get("/m/no-such-key").status in (403, 404)
+    assert n.get("/m/no-such-key").status == 404
     assert n.get("/m/index.html?policy").body == b"body of index.html"
     r = n.get("/m/index.html?response-content-disposition=attachment;+filename=%22a+b%22")
     assert r.get("Content-Disposition") == 'attachment; filename="a b"'
@@ -377,19 +377,31 @@ def test_virtual_hosts_with_tls(sign, s3, ca, bucket, credentials):
     assert n.get(f"/p/index.html?b={bucket}").body == b"body of index.html"
 
 
-@pytest.mark.parametrize("profile", ["default", "wrong-secret"])
-def test_wrong_keys_are_refused(serve, bucket, profile):
+@pytest.mark.parametrize(
+    "profile, code, cure",
+    [
+        ("default", "InvalidAccessKeyId", "S3 does not know the access key ID; was the key deleted?"),
+        ("wrong-secret", "SignatureDoesNotMatch",
+         "the secret access key does not belong to the access key ID"),
+    ],
+)  # fmt: skip
+def test_wrong_keys_are_refused(serve, bucket, profile, code, cure):
     n = serve(f"location /m/ {{ s3_private_bucket {bucket}; }}", profile=profile)
-    assert n.get("/m/index.html").status == 403
+    assert n.get("/m/index.html").status == 502
+    assert f'S3 answered 403 {code} for the bucket "{bucket}": {cure}' in n.error_log()
+    assert READER not in n.error_log() and SECRET not in n.error_log()
 
 
 def test_clock_skew(serve, bucket):
     """S3 accepts 15 minutes either way."""
     n = serve(f"location /m/ {{ s3_private_bucket {bucket}; }}", clock=0)
-    for offset, status in ((-1200, 403), (-600, 200), (600, 200), (1200, 403), (0, 200)):
+    for offset, status in ((-1200, 502), (-600, 200), (600, 200), (1200, 502), (0, 200)):
         n.set_clock(offset)
         # nginx looks at its clock when an event arrives.
         wait_until(lambda: n.get("/m/index.html").status == status, f"{status} at {offset} s")
+    for side, what in (("behind", "1200|1199"), ("ahead of", "1200|1199|1201")):
+        clock = f"RequestTimeTooSkewed .*the clock of this machine is wrong, ({what}) s {side} S3's"
+        assert re.search(clock, n.error_log()), n.error_log()
 
 
 def test_a_download_that_outlasts_a_signature(sign, s3, bucket, credentials):
@@ -530,7 +542,7 @@ def test_what_is_not_signed_is_not_redirected(sign, target, method, status):
 
 
 def test_an_empty_location_of_others_is_left_alone(sign, origin):
-    n = sign("""location /m/ { s3_private_bucket abc; }
+    n = sign("""location /m/ { s3_private_bucket abc; s3_private_bucket_errors pass; }
         location /x/ { return 302 $arg_none; }""")
     origin.answer = lambda r: (302, [("Location", "")], b"")
     assert n.get("/m/a").status == 302

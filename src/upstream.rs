@@ -1,0 +1,351 @@
+//! S3's answers, before nginx acts on them.
+//!
+//! nginx retries, intercepts and caches by the status of an answer. What an error of S3 means
+//! stands in the body behind it, so the proxy module's hook that reads the headers is wrapped: it
+//! waits for the error code too, and then gives nginx the status that is meant.
+
+use core::ffi::c_void;
+use core::hash::{Hash, Hasher};
+use core::{mem, ptr, slice};
+use std::cell::Cell;
+use std::hash::DefaultHasher;
+
+use ngx::core::Status;
+use ngx::ffi::{
+    ngx_http_request_t, ngx_http_upstream_t, ngx_int_t, ngx_list_t, ngx_parse_http_time,
+    ngx_pool_cleanup_add, ngx_str_t, ngx_table_elt_t, ngx_time, ngx_uint_t, time_t,
+    NGX_HTTP_CACHE_EXPIRED, NGX_HTTP_UPSTREAM_FT_HTTP_403, NGX_HTTP_UPSTREAM_FT_HTTP_404,
+    NGX_HTTP_UPSTREAM_FT_HTTP_429, NGX_HTTP_UPSTREAM_FT_HTTP_500, NGX_HTTP_UPSTREAM_FT_HTTP_502,
+    NGX_HTTP_UPSTREAM_FT_HTTP_503, NGX_HTTP_UPSTREAM_FT_HTTP_504, NGX_LOG_ERR, NGX_LOG_INFO,
+    NGX_LOG_WARN,
+};
+use ngx::ngx_log_error;
+
+use crate::answer::{
+    cached_code, error_code, may_be_folder, shown, with_slash, Advice, Class, Shown,
+};
+use crate::auth::sigv4::Method;
+use crate::auth::Auth;
+use crate::request::{buffer, method, object_mut, serving, Handler, Object, Serving};
+
+/// What is known of the answer to one request.
+#[derive(Clone, Copy, Default)]
+pub struct Answer {
+    /// The proxy module's hooks, once they are wrapped.
+    process_header: Option<Handler>,
+    reinit_request: Option<Handler>,
+    /// Whether the proxy module has read all headers.
+    headers_are_read: bool,
+    /// What the client sees in place of S3's answer.
+    pub shown: Option<Shown>,
+    /// The page that the client gets, once its headers were sent.
+    pub page: Option<&'static [u8]>,
+    /// Whether the page was sent.
+    pub page_is_sent: bool,
+}
+
+/// Watches the answer to a request that the proxy module has begun.
+///
+/// # Safety
+/// `r` is a valid request, and `object` is or was in its context.
+pub unsafe fn watch(r: *mut ngx_http_request_t, object: *mut Object) {
+    // SAFETY: r and its pool live until the content handler has returned. After an internal
+    // redirect the context, and the upstream, are of another location.
+    unsafe {
+        let Some(current) = object_mut(r) else { return };
+        let Some(u) = (*r).upstream.as_mut() else { return };
+        if ptr::eq(current, object) && current.answer.process_header.is_none() {
+            current.answer.reinit_request = u.reinit_request.replace(reinit_request);
+            current.answer.process_header = u.process_header.replace(process_header);
+        }
+    }
+}
+
+unsafe extern "C" fn reinit_request(r: *mut ngx_http_request_t) -> ngx_int_t {
+    // SAFETY: the hook is only in upstreams of requests that watch() saw.
+    unsafe {
+        let Some(hook) = object_mut(r).and_then(|object| object.answer.reinit_request) else {
+            return Status::NGX_ERROR.into();
+        };
+        let rc = hook(r);
+        let (Some(object), Some(u)) = (object_mut(r), (*r).upstream.as_mut()) else {
+            return Status::NGX_ERROR.into();
+        };
+        object.answer.process_header = u.process_header.replace(process_header);
+        object.answer.headers_are_read = false;
+        object.answer.shown = None;
+        rc
+    }
+}
+
+unsafe extern "C" fn process_header(r: *mut ngx_http_request_t) -> ngx_int_t {
+    // SAFETY: as in reinit_request().
+    unsafe {
+        let Some(object) = object_mut(r) else { return Status::NGX_ERROR.into() };
+        if !object.answer.headers_are_read {
+            let Some(hook) = object.answer.process_header else {
+                return Status::NGX_ERROR.into();
+            };
+            let rc = hook(r);
+            let (Some(object), Some(u)) = (object_mut(r), (*r).upstream.as_mut()) else {
+                return Status::NGX_ERROR.into();
+            };
+            // Behind the status line the proxy module goes on with another hook.
+            let next = u.process_header.replace(process_header);
+            if next.map(|f| f as usize) != Some(process_header as *const () as usize) {
+                object.answer.process_header = next;
+            }
+            if rc != Status::NGX_OK.into() {
+                return rc;
+            }
+            object.answer.headers_are_read = true;
+        }
+        let (Some(object), Some(serving), Some(u)) =
+            (object_mut(r), serving(r), (*r).upstream.as_mut())
+        else {
+            return Status::NGX_ERROR.into();
+        };
+        judge(r, u, serving, object)
+    }
+}
+
+/// How much of an error's body is waited for: the code stands near its beginning.
+const ENOUGH: usize = 1024;
+
+/// Decides what becomes of the answer whose headers are read, or waits for more of it.
+unsafe fn judge(
+    r: *mut ngx_http_request_t,
+    u: &mut ngx_http_upstream_t,
+    serving: &Serving,
+    object: &mut Object,
+) -> ngx_int_t {
+    let Ok(status) = u16::try_from(u.headers_in.status_n) else { return Status::NGX_OK.into() };
+    if shown(status, None).is_none() {
+        return Status::NGX_OK.into();
+    }
+    // SAFETY: r is the request of u, whose buffer holds what has arrived.
+    unsafe {
+        let body = match u.buffer.last.offset_from(u.buffer.pos) {
+            len @ 1.. => slice::from_raw_parts(u.buffer.pos, len as usize),
+            _ => &[],
+        };
+        let head = method(r) == Some(Method::Head);
+        let length = u.headers_in.content_length_n;
+        let chunked = u.headers_in.chunked() != 0;
+        let cached = (*r).cached() != 0;
+        let has_body = !head && !cached && (length > 0 || chunked);
+        let code = if cached { cached_code(status) } else { error_code(body).filter(|_| has_body) };
+        let arrived = match usize::try_from(length) {
+            Ok(length) if !chunked => body.len() >= length,
+            _ => body.ends_with(b"0\r\n\r\n"),
+        };
+        let room = u.buffer.last < u.buffer.end && body.len() < ENOUGH;
+        if has_body && code.is_none() && !arrived && room {
+            return Status::NGX_AGAIN.into();
+        }
+
+        let Some(shown) = decide(r, serving, object, status, code) else {
+            return Status::NGX_OK.into();
+        };
+        if !cached {
+            report(r, u, serving, object, (status, head), code, shown);
+            if let Some(code) = code {
+                remember(r, code);
+            }
+        }
+        object.answer.shown = Some(shown);
+        if shown.class == Class::Fault {
+            u.set_cacheable(0);
+        }
+        if !nginx_wants(u, status) {
+            u.headers_in.status_n = ngx_uint_t::from(shown.status);
+            u.headers_in.status_line = ngx_str_t::empty();
+        }
+    }
+    Status::NGX_OK.into()
+}
+
+/// What the client sees of an answer with this status and code.
+///
+/// # Safety
+/// `r` is a valid request of a location with this `serving`.
+pub unsafe fn decide(
+    r: *mut ngx_http_request_t,
+    serving: &Serving,
+    object: &Object,
+    status: u16,
+    code: Option<&[u8]>,
+) -> Option<Shown> {
+    let shown = shown(status, code)?;
+    // SAFETY: the strings are the request's.
+    let folder = || unsafe {
+        may_be_folder(object.key.as_bytes()) && with_slash((*r).unparsed_uri.as_bytes()).is_some()
+    };
+    if serving.append_slash && shown.class == Class::Missing && folder() {
+        return Some(Shown { status: 301, ..shown });
+    }
+    Some(shown)
+}
+
+/// Whether nginx is going to ask another server, or to send a stale response, for S3's own
+/// status (`proxy_next_upstream`, `proxy_cache_use_stale`).
+unsafe fn nginx_wants(u: &ngx_http_upstream_t, status: u16) -> bool {
+    let wish = match status {
+        403 => NGX_HTTP_UPSTREAM_FT_HTTP_403,
+        404 => NGX_HTTP_UPSTREAM_FT_HTTP_404,
+        429 => NGX_HTTP_UPSTREAM_FT_HTTP_429,
+        500 => NGX_HTTP_UPSTREAM_FT_HTTP_500,
+        502 => NGX_HTTP_UPSTREAM_FT_HTTP_502,
+        503 => NGX_HTTP_UPSTREAM_FT_HTTP_503,
+        504 => NGX_HTTP_UPSTREAM_FT_HTTP_504,
+        _ => return false,
+    };
+    // SAFETY: an upstream has a configuration.
+    let conf = unsafe { &*u.conf };
+    let wanted = |mask: ngx_uint_t| mask & wish as ngx_uint_t != 0;
+    (u.peer.tries > 1 && wanted(conf.next_upstream))
+        || (u.cache_status() == NGX_HTTP_CACHE_EXPIRED && wanted(conf.cache_use_stale))
+}
+
+/// The last errors that were logged, as hashes, and when.
+#[derive(Default)]
+pub struct Reported(Cell<[(u64, time_t); 8]>);
+
+impl Reported {
+    /// Whether an error is to be logged now: once per second.
+    fn is_new(&self, error: impl Hash, now: time_t) -> bool {
+        let mut hasher = DefaultHasher::new();
+        error.hash(&mut hasher);
+        let hash = hasher.finish();
+        let mut known = self.0.get();
+        let slot = &mut known[hash as usize % known.len()];
+        let is_new = mem::replace(slot, (hash, now)) != (hash, now);
+        self.0.set(known);
+        is_new
+    }
+}
+
+/// Logs an answer, with what can be done about it.
+unsafe fn report(
+    r: *mut ngx_http_request_t,
+    u: &ngx_http_upstream_t,
+    serving: &Serving,
+    object: &Object,
+    (status, head): (u16, bool),
+    code: Option<&[u8]>,
+    shown: Shown,
+) {
+    let level = match (shown.class, status) {
+        (Class::Missing, 403) => NGX_LOG_WARN,
+        (Class::Missing, _) | (Class::Kept, 412 | 416) => NGX_LOG_INFO,
+        _ => NGX_LOG_ERR,
+    };
+    let now = ngx_time();
+    let bucket = object.name.as_bytes();
+    // SAFETY: r is a valid request with a connection, u its upstream.
+    unsafe {
+        let log = (*(*r).connection).log;
+        if (*log).log_level < level as ngx_uint_t
+            || !serving.reported.is_new((bucket, status, code), now)
+        {
+            return;
+        }
+        let date = u.headers_in.date.as_ref().map(|h| h.value);
+        let date = date.map(|d| ngx_parse_http_time(d.data, d.len)).filter(|&d| d > 0);
+        let region = find(&u.headers_in.headers, b"x-amz-bucket-region");
+        let policy = match &*serving.auth {
+            Auth::None => "the bucket policy for the address of this host".to_owned(),
+            Auth::Secret(secret) => {
+                format!("the bucket policy for the header \"{}\"", secret.header())
+            }
+            Auth::Sigv4 { .. } => "the IAM policy of the access key".to_owned(),
+        };
+        let advice = Advice {
+            code,
+            region: region
+                .as_ref()
+                .map(|v| v.as_bytes())
+                .filter(|_| matches!(status, 301 | 307 | 400)),
+            skew: date.map(|date| now - date),
+            policy: &policy,
+        };
+        let what = match code {
+            Some(code) => code.escape_ascii().to_string(),
+            None if head => "to HEAD".to_owned(),
+            None => "without an error code".to_owned(),
+        };
+        let bucket = bucket.escape_ascii();
+        ngx_log_error!(
+            level,
+            log,
+            "s3_private_bucket: S3 answered {status} {what} for the bucket \"{bucket}\"{advice}"
+        );
+    }
+}
+
+/// The value of the header of that lower-case name.
+///
+/// # Safety
+/// `list` is a valid list of headers.
+pub unsafe fn find(list: &ngx_list_t, name: &[u8]) -> Option<ngx_str_t> {
+    let mut part = ptr::addr_of!(list.part);
+    // SAFETY: a list's parts hold as many elements as they say.
+    unsafe {
+        while let Some(some) = part.as_ref() {
+            for i in 0..some.nelts {
+                let header = &*some.elts.cast::<ngx_table_elt_t>().add(i);
+                if header.hash != 0 && header.key.as_bytes().eq_ignore_ascii_case(name) {
+                    return Some(header.value);
+                }
+            }
+            part = some.next;
+        }
+    }
+    None
+}
+
+/// Keeps S3's error code for log formats. An internal redirect to an error page clears the
+/// request's context, so that it is found through the pool.
+unsafe fn remember(r: *mut ngx_http_request_t, code: &[u8]) {
+    // SAFETY: the buffer has the length of the code, the cleanup's data that of a string.
+    unsafe {
+        let Ok(copy) = buffer(r, code.len()) else { return };
+        copy.copy_from_slice(code);
+        let known = match remembered(r) {
+            Some(known) => known,
+            None => {
+                let size = mem::size_of::<ngx_str_t>();
+                let Some(cleanup) = ngx_pool_cleanup_add((*r).pool, size).as_mut() else { return };
+                cleanup.handler = Some(forget);
+                cleanup.data.cast()
+            }
+        };
+        known.write(ngx_str_t { len: copy.len(), data: copy.as_mut_ptr() });
+    }
+}
+
+unsafe fn remembered(r: *mut ngx_http_request_t) -> Option<*mut ngx_str_t> {
+    // SAFETY: the pool's cleanups are a list that ends with NULL; ours have a string.
+    unsafe {
+        let mut cleanup = (*(*r).pool).cleanup;
+        while let Some(this) = cleanup.as_ref() {
+            if this.handler.map(|f| f as usize) == Some(forget as *const () as usize) {
+                return Some(this.data.cast());
+            }
+            cleanup = this.next;
+        }
+    }
+    None
+}
+
+/// S3's last error code in this request.
+///
+/// # Safety
+/// `r` is a valid request.
+pub unsafe fn last_error(r: *mut ngx_http_request_t) -> Option<ngx_str_t> {
+    // SAFETY: what is remembered was written.
+    unsafe { remembered(r).map(|code| *code) }
+}
+
+/// Marks the cleanup that is ours. The code's memory is the pool's.
+unsafe extern "C" fn forget(_: *mut c_void) {}
