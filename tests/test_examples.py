@@ -1,6 +1,7 @@
 """Every file of nginx-conf/ is started, and serves from a real S3 server as it says."""
 
 import base64
+import gzip
 import json
 
 import pytest
@@ -18,10 +19,14 @@ OBJECTS = {
     "site/docs/index.html": b"docs",
     "site/page.html": b"page",
     "downloads/big file+.iso": b"big",
+    "app/index.html": b"app",
+    "app/assets/app.js": b"script",
+    "style.css": b"p { color: red }\n" * 100,
 }
 TESTED = {
     "basic.conf", "cache.conf", "slice-video.conf", "referer.conf", "s3-compatible.conf",
     "several-buckets.conf", "static-site-with-auth.conf", "keepalive.conf",
+    "cors.conf", "error-pages.conf", "expires.conf", "gzip.conf", "spa.conf",
     "sigv4.conf", "presigned.conf", "iam-policy.json", "bucket-policy.json", "bucket-policy-header-only.json",
 }  # fmt: skip
 
@@ -56,7 +61,7 @@ def run(tmp_path, s3, secret, objects):
     started = []
 
     def start(name, endpoint=None, replace=()):
-        n = example(tmp_path / name, name, endpoint or s3.url, secrets, replace)
+        n = example(tmp_path / f"{len(started)}-{name}", name, endpoint or s3.url, secrets, replace)
         status, output = n.check()
         assert (status, [x for x in output.splitlines() if "s3_private" in x]) == (0, []), output
         started.append(n.start())
@@ -128,11 +133,12 @@ def test_static_site_with_auth(run, tmp_path):
     for target, status, body in [
         ("/", 200, b"home"),
         ("/docs/", 200, b"docs"),
+        ("/docs", 301, None),
         ("/page.html", 200, b"page"),
         ("/none.html", 404, b"There is no such page.\n"),
     ]:
         r = n.get(target, headers=ANN)
-        assert (r.status, r.body) == (status, body), target
+        assert (r.status, r.body if body else None) == (status, body), target
 
 
 def test_sigv4(run, s3):
@@ -152,6 +158,64 @@ def test_presigned(run, s3, tmp_path):
     target = r.get("Location").removeprefix(s3.url)
     assert request(s3.port, target, headers={"Host": s3.url[7:]}).body == b"big"
     assert n.get("/", headers=ANN).status == 404
+
+
+def test_cors(run):
+    n = run("cors.conf", replace=[SIGNED])
+    origin = {"Origin": "https://www.example.com"}
+    r = n.get("/index.html", headers=origin)
+    assert r.body == b"<h1>index</h1>"
+    assert r.get("Access-Control-Allow-Origin") == "https://www.example.com"
+    r = n.get("/index.html", method="OPTIONS", headers=origin)
+    assert (r.status, r.get("Access-Control-Allow-Methods")) == (204, "GET, HEAD")
+    assert n.get("/index.html", method="PUT", headers=origin).status == 405
+
+
+def test_gzip(run):
+    n = run("gzip.conf", replace=[SIGNED])
+    r = n.get("/style.css", headers={"Accept-Encoding": "gzip"})
+    assert r.get("Content-Encoding") == "gzip" and r.get("Vary") == "Accept-Encoding"
+    assert gzip.decompress(r.body) == OBJECTS["style.css"]
+    assert n.get("/style.css").body == OBJECTS["style.css"]
+
+
+def test_expires(run, s3):
+    s3.put("signed-example", "images/cat.png", IMAGE, "image/png")
+    s3.put("signed-example", "index.html", b"<h1>index</h1>", "text/html")
+    n = run("expires.conf", replace=[SIGNED])
+    for target, age in [
+        ("/images/cat.png", "max-age=2592000"),
+        ("/style.css", "max-age=3600"),
+        ("/index.html", "no-cache"),
+    ]:
+        r = n.get(target)
+        assert (r.status, r.get("Cache-Control")) == (200, age), target
+
+
+def test_spa(run):
+    n = run("spa.conf", replace=[SIGNED])
+    for target, status, body in [
+        ("/", 200, b"app"),
+        ("/some/route", 200, b"app"),
+        ("/assets/app.js", 200, b"script"),
+    ]:
+        r = n.get(target)
+        assert (r.status, r.body) == (status, body), target
+    assert n.get("/assets/none.js").status == 404
+
+
+def test_error_pages(run, tmp_path):
+    errors = tmp_path / "errors"
+    errors.mkdir()
+    (errors / "missing.html").write_text("not here")
+    (errors / "unavailable.html").write_text("come back later")
+    here = ("/var/www/media", tmp_path)
+    n = run("error-pages.conf", replace=[SIGNED, here])
+    r = n.get("/none")
+    assert (r.status, r.body) == (404, b"not here")
+    wrong = run("error-pages.conf", replace=[("example-bucket", "no-such-bucket"), here])
+    r = wrong.get("/index.html")
+    assert (r.status, r.body) == (502, b"come back later")
 
 
 def test_the_iam_policy_only_reads():
