@@ -240,6 +240,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_cached_is_missing() {
+        for status in [400, 403, 404, 405, 410] {
+            let missing = Shown { status: 404, class: Class::Missing };
+            assert_eq!(shown(status, cached_code(status)), Some(missing), "{status}");
+        }
+        assert_eq!(shown(200, cached_code(200)), None);
+    }
+
+    #[test]
     fn codes_are_found_in_what_has_arrived() {
         let long = format!("<Code>{}</Code>", "A".repeat(65));
         for (body, code) in [
