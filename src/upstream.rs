@@ -133,14 +133,18 @@ unsafe fn judge(
         let length = u.headers_in.content_length_n;
         let chunked = u.headers_in.chunked() != 0;
         let cached = (*r).cached() != 0;
-        let has_body = !head && !cached && (length > 0 || chunked);
-        let code = if cached { cached_code(status) } else { error_code(body).filter(|_| has_body) };
+        let code = match (cached, head) {
+            (true, _) => cached_code(status),
+            (_, true) => None,
+            _ => error_code(body),
+        };
         let arrived = match usize::try_from(length) {
             Ok(length) if !chunked => body.len() >= length,
             _ => body.ends_with(b"0\r\n\r\n"),
         };
         let room = u.buffer.last < u.buffer.end && body.len() < ENOUGH;
-        if has_body && code.is_none() && !arrived && room {
+        let is_coming = !cached && !head && (length > 0 || chunked) && !arrived;
+        if is_coming && code.is_none() && room {
             return Status::NGX_AGAIN.into();
         }
 

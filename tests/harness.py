@@ -124,6 +124,8 @@ class Nginx:
         self.resolv_conf = resolv_conf
         self.process = None
         self.tolerated = set()
+        # What no response may have in it: what tells of S3.
+        self.hidden = ()
         self.listen = listen
         self.top = top
         self.environment = dict(os.environ) | (environment or {})
@@ -236,7 +238,13 @@ http {{
         return (self.dir / "access.log").read_text(errors="replace")
 
     def get(self, target, **kw):
-        return request(self.port, target, **kw)
+        r = request(self.port, target, **kw)
+        # A redirect to S3 has to name it.
+        text = "\n".join(f"{k}: {v}" for k, v in r.headers if k != "Location").lower()
+        text += r.body.decode("latin1") if r.status >= 400 else ""
+        for tell in self.hidden:
+            assert tell not in text, (tell, text)
+        return r
 
     def __enter__(self):
         return self.start()
@@ -443,6 +451,12 @@ def relay(port):
         return r.status, [(k, v) for k, v in r.headers if k.lower() not in framing], r.body
 
     return answer
+
+
+def tells(server, *buckets):
+    """What tells clients of a real S3 server and its buckets."""
+    ids = ("amz", "request-id", READER.lower(), ACCESS_KEY.lower(), "<error>", "seaweed")
+    return (*ids, *buckets, f":{server.port}", f":{server.tls_port}")
 
 
 def encode(key):

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from examples import CONF, credentials, example, policy
-from harness import allow, request
+from harness import allow, request, tells
 
 IMAGE = b"\x89PNG image"
 VIDEO = bytes(range(256)) * 4096 * 3
@@ -65,6 +65,7 @@ def run(tmp_path, s3, secret, objects):
         status, output = n.check()
         assert (status, [x for x in output.splitlines() if "s3_private" in x]) == (0, []), output
         started.append(n.start())
+        n.hidden = tells(s3, "example-bucket", "signed-example")
         return n
 
     yield start

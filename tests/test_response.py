@@ -1,13 +1,12 @@
 """What clients see of S3's answers."""
 
 import itertools
-import json
 import re
 import socket
 import subprocess
 
 import pytest
-from harness import TIMEOUT, Nginx, Recorder, allow, read_response, tiny_s3, wait_until
+from harness import TIMEOUT, Nginx, Recorder, allow, read_response, tells, tiny_s3, wait_until
 
 S3_HEADERS = [
     ("x-amz-request-id", "REQUEST"), ("x-amz-id-2", "ID2"), ("x-amz-meta-author", "ann"),
@@ -525,12 +524,10 @@ def test_nothing_tells_of_a_real_s3_server(s3, tmp_path, secret):
     )
     expected = {"/m/a.txt": 200, "/m/none.txt": 404, "/m/docs": 301, "/m/docs/": 200, "/wrong/a.txt": 404,
                 "/key/a.txt": 502}  # fmt: skip
+    n.hidden = tells(s3, "hidden-bucket", "no-such-bucket", "akiawrong")
     with n:
         for target, method in itertools.product([*expected, "/none/a.txt"], ["GET", "HEAD"]):
             for headers in ({}, {"Range": "bytes=1-2"}, {"Range": "bytes=99-"}, {"If-Match": '"x"'}):
                 r = n.get(target, method=method, headers=headers)
-                text = json.dumps(r.headers).lower() + r.body.decode()
-                for tell in ("amz", "hidden-bucket", str(s3.port), "request-id", "xml", "akia", "seaweed"):
-                    assert tell not in text, (target, text)
                 if not headers and method == "GET":
                     assert r.status == expected.get(target, r.status), (target, r)

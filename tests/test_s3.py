@@ -4,7 +4,7 @@ import threading
 import urllib.parse
 
 import pytest
-from harness import Nginx, allow, request, wait_until
+from harness import Nginx, allow, request, tells, wait_until
 
 KEYS = [
     "index.html",
@@ -43,6 +43,7 @@ def serve(tmp_path, s3, secret):
             proxy_cache_path {tmp_path}/cache keys_zone=z:1m;
             {http}"""
         started.append(Nginx(tmp_path / f"nginx{len(started)}", server, http, **kw).start())
+        started[-1].hidden = tells(s3, "example-bucket", "referer-bucket")
         return started[-1]
 
     yield start

@@ -7,7 +7,7 @@ import socket
 import pytest
 from harness import (
     READER, READER_SECRET, TIMEOUT, Authorization, Nginx, Recorder, free_port, read_response, relay, request,
-    tiny_s3, wait_until,
+    tells, tiny_s3, wait_until,
 )  # fmt: skip
 from test_s3 import KEYS, VIDEO, path, tls
 
@@ -304,13 +304,15 @@ def bucket(s3):
 @pytest.fixture
 def serve(sign, s3, credentials):
     def start(server, http="", profile="reader", **kw):
-        return sign(
+        n = sign(
             f"""s3_private_bucket_endpoint {s3.url};
             s3_private_bucket_auth sigv4 file={credentials} profile={profile};
             {server}""",
             http,
             **kw,
         )
+        n.hidden = tells(s3, "signed-bucket")
+        return n
 
     return start
 
