@@ -206,15 +206,16 @@ def test_what_clients_see_of_every_status(errors, origin, cache, method, version
             length = int(re.search(r"content-length: (\d+)", text)[1])
             if method == "GET":
                 assert len(body) == length and f"<h1>{seen} ".encode() in body, case
-                assert body.endswith(b"nginx/1.22.1</center>\r\n</body>\r\n</html>\r\n"), case
+                server = re.search(r"server: (nginx/[\d.]+)", text)[1].encode()
+                assert body.endswith(server + b"</center>\r\n</body>\r\n</html>\r\n"), case
 
 
-@pytest.mark.parametrize("tokens, server", [("off", b"nginx"), ("build", b"nginx/1.22.1")])
-def test_the_page_is_nginx_s(errors, origin, tokens, server):
+@pytest.mark.parametrize("tokens", ["off", "on", "build"])
+def test_the_page_is_nginx_s(errors, origin, tokens):
     origin.answer = s3_error(404, "NoSuchKey")
     n = errors(server=f"server_tokens {tokens}; location /n/ {{ return 404; }}")
     ours, own = n.get("/m/a"), n.get("/n/a")
-    assert ours.body == own.body and server in ours.body
+    assert ours.body == own.body and own.get("Server").encode() in ours.body
     same = ("Content-Type", "Content-Length", "Connection", "Server")
     assert [ours.get(h) for h in same] == [own.get(h) for h in same]
 
