@@ -1,4 +1,7 @@
 //! What clients see: a header and a body filter, active only where a bucket is served.
+//!
+//! No bit field of `ngx_http_request_t` is used: in nginx 1.31 bindgen misplaces those behind
+//! `uri_changes`, as it overlooks that they share a word with the port before them.
 
 use core::{mem, ptr, slice};
 
@@ -45,12 +48,15 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
                 if let Err(refusal) = presigned_url(r, serving) {
                     refusal.log(r);
                     let module = ptr::addr_of_mut!(ngx_http_s3_private_bucket_filter_module);
+                    // A mark for the error page, which comes back here.
+                    *(*r).ctx.add((*module).ctx_index) = r.cast();
                     return ngx_http_filter_finalize_request(r, module, refusal.status());
                 }
             }
-            // The error page that this made of a redirect.
-            let refused = (*r).headers_out.status == NGX_HTTP_NOT_ALLOWED as ngx_uint_t;
-            if refused && (*r).filter_finalize() != 0 && allow(r).is_none() {
+            let index = (*ptr::addr_of!(ngx_http_s3_private_bucket_filter_module)).ctx_index;
+            let refused = (*r).headers_out.status == NGX_HTTP_NOT_ALLOWED as ngx_uint_t
+                && !(*(*r).ctx.add(index)).is_null();
+            if refused && allow(r).is_none() {
                 return Status::NGX_ERROR.into();
             }
             hide_headers(r, serving);
@@ -98,7 +104,6 @@ unsafe fn mask(r: *mut ngx_http_request_t, serving: &Serving) -> Option<()> {
         out.status = ngx_uint_t::from(shown.status);
         out.content_type = ngx_string!("text/html");
         out.content_type_len = out.content_type.len;
-        (*r).set_allow_ranges(0);
 
         if shown.status == 503 {
             let wait = find(&u.headers_in.headers, b"retry-after");

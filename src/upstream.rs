@@ -14,10 +14,10 @@ use ngx::core::Status;
 use ngx::ffi::{
     ngx_http_request_t, ngx_http_upstream_t, ngx_int_t, ngx_list_t, ngx_parse_http_time,
     ngx_pool_cleanup_add, ngx_str_t, ngx_table_elt_t, ngx_time, ngx_uint_t, time_t,
-    NGX_HTTP_CACHE_EXPIRED, NGX_HTTP_UPSTREAM_FT_HTTP_403, NGX_HTTP_UPSTREAM_FT_HTTP_404,
-    NGX_HTTP_UPSTREAM_FT_HTTP_429, NGX_HTTP_UPSTREAM_FT_HTTP_500, NGX_HTTP_UPSTREAM_FT_HTTP_502,
-    NGX_HTTP_UPSTREAM_FT_HTTP_503, NGX_HTTP_UPSTREAM_FT_HTTP_504, NGX_LOG_ERR, NGX_LOG_INFO,
-    NGX_LOG_WARN,
+    NGX_HTTP_CACHE_EXPIRED, NGX_HTTP_CACHE_STALE, NGX_HTTP_UPSTREAM_FT_HTTP_403,
+    NGX_HTTP_UPSTREAM_FT_HTTP_404, NGX_HTTP_UPSTREAM_FT_HTTP_429, NGX_HTTP_UPSTREAM_FT_HTTP_500,
+    NGX_HTTP_UPSTREAM_FT_HTTP_502, NGX_HTTP_UPSTREAM_FT_HTTP_503, NGX_HTTP_UPSTREAM_FT_HTTP_504,
+    NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_WARN,
 };
 use ngx::ngx_log_error;
 
@@ -132,7 +132,7 @@ unsafe fn judge(
         let head = method(r) == Some(Method::Head);
         let length = u.headers_in.content_length_n;
         let chunked = u.headers_in.chunked() != 0;
-        let cached = (*r).cached() != 0;
+        let cached = u.cache_status() >= NGX_HTTP_CACHE_STALE;
         let code = match (cached, head) {
             (true, _) => cached_code(status),
             (_, true) => None,

@@ -183,7 +183,7 @@ def test_nothing_is_signed_on_a_cache_hit(sign, origin, tmp_path):
 
         def log():
             added = (tmp_path / "debug.log").read_bytes()[start:]
-            return added if b"http close request" in added else None
+            return added if b"http log handler" in added else None
 
         return wait_until(log, "the debug log of a request")
 
