@@ -401,8 +401,9 @@ def test_clock_skew(serve, bucket):
         n.set_clock(offset)
         # nginx looks at its clock when an event arrives.
         wait_until(lambda: n.get("/m/index.html").status == status, f"{status} at {offset} s")
-    for side, what in (("behind", "1200|1199"), ("ahead of", "1200|1199|1201")):
-        clock = f"RequestTimeTooSkewed .*the clock of this machine is wrong, ({what}) s {side} S3's"
+    for side in ("behind", "ahead of"):
+        # As long as an answer takes, more or less.
+        clock = rf"RequestTimeTooSkewed .*clock of this machine is wrong, 1(19|20)\d s {side} S3's"
         assert re.search(clock, n.error_log()), n.error_log()
 
 
