@@ -280,6 +280,27 @@ def test_connections_live_on(nginx, origin):
     assert (len(origin.requests), origin.connections) == (1000, 1)
 
 
+@pytest.mark.parametrize("buffering", ["on", "off"])
+def test_a_long_body_is_read_to_its_end(nginx, origin, buffering):
+    n = nginx(
+        f"""location /m/ {{
+            s3_private_bucket example-bucket; proxy_buffering {buffering};
+            proxy_buffers 2 4k; proxy_buffer_size 4k; proxy_busy_buffers_size 4k;
+            proxy_max_temp_file_size 0;
+            s3_private_bucket_endpoint http://s3.example.com upstream=pool;
+        }}""",
+        f"upstream pool {{ server 127.0.0.1:{origin.port}; keepalive 1; }}",
+    )
+    body = b"<Error><Code>NoSuchKey</Code>" + b"hush " * 200_000
+    origin.answer = lambda r: (404, [], body)
+    with socket.create_connection(("127.0.0.1", n.port), TIMEOUT) as s, s.makefile("rb") as f:
+        for _ in range(3):
+            s.sendall(b"GET /m/a HTTP/1.1\r\nHost: a\r\n\r\n")
+            r = read_response(f)
+            assert r.status == 404 and b"hush" not in r.body
+    assert (len(origin.requests), origin.connections) == (3, 1)
+
+
 def test_error_pages_of_the_site(errors, origin, tmp_path):
     (tmp_path / "big.html").write_bytes(b"our page\n" * 250_000)
     n = errors(
