@@ -2,30 +2,52 @@
 # make demo    a private bucket behind nginx, to look at (ONCE=1: show it and exit;
 #              AUTH=sigv4: signed requests, not a secret header)
 # make test    all tests (T="tests/test_wire.py -k slice" for some of the second half)
+
+
+
+# make test-matrix     all tests with each nginx
 #
+# NGINX=1.28 (with all, test, demo): nginx's stable version, built in target/, not the installed one
+# NGINX=trixie (with test): Debian 13 in target/, with the Debian package built there
 # NGINX_SOURCE_DIR and NGINX_BUILD_DIR: a configured nginx tree to build against instead.
 
-MODULE := target/release/libngx_http_s3_private_bucket_module.so
+NGINX := debian
+# nginx reads a variable of this name.
+unexport NGINX
 PYTHON := target/venv/bin/python
+LIBRARY := libngx_http_s3_private_bucket_module.so
+
+ifeq ($(NGINX),debian)
+TREE := target/nginx
+export CARGO_TARGET_DIR := target
+export TEST_NGINX := /usr/sbin/nginx
+# A new nginx-dev is configured anew.
+TREE_OF := $(shell dpkg-query -W -f '$${Version}' nginx-dev 2>/dev/null)
+else
+TREE := target/nginx-$(NGINX)
+export CARGO_TARGET_DIR := $(TREE)/cargo
+export TEST_NGINX := $(CURDIR)/$(TREE)/objs/nginx
+TREE_OF := $(NGINX)
+endif
+export TEST_MODULE ?= $(CURDIR)/$(CARGO_TARGET_DIR)/release/$(LIBRARY)
 
 ifeq ($(NGINX_BUILD_DIR),)
-export NGINX_SOURCE_DIR := $(CURDIR)/target/nginx/src
-export NGINX_BUILD_DIR := $(CURDIR)/target/nginx/objs
-# A new nginx-dev is configured anew.
-TREE := target/nginx/.configured-$(shell dpkg-query -W -f '$${Version}' nginx-dev 2>/dev/null)
+export NGINX_SOURCE_DIR := $(CURDIR)/$(TREE)/src
+export NGINX_BUILD_DIR := $(CURDIR)/$(TREE)/objs
+CONFIGURED := $(TREE)/.configured-$(TREE_OF)
 endif
 
 # Set-up comes before everything else.
 .NOTPARALLEL:
 .PHONY: all setup test demo lint clean
-all: $(TREE)
+all: $(CONFIGURED)
 	cargo build --release --locked
 
 setup:
 	tests/setup.sh
 
-$(TREE): tests/nginx-tree.sh | setup
-	tests/nginx-tree.sh target/nginx
+$(CONFIGURED): tests/nginx-tree.sh | setup
+	tests/nginx-tree.sh $(TREE) $(NGINX)
 	touch $@
 
 test: setup all
@@ -35,7 +57,7 @@ test: setup all
 demo: setup all
 	$(PYTHON) tests/demo.py $(if $(ONCE),--once) $(if $(AUTH),--auth $(AUTH))
 
-lint: $(TREE)
+lint: $(CONFIGURED)
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 

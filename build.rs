@@ -25,6 +25,8 @@ fn main() {
             println!("cargo::error=nginx is configured without {needed}, which the module needs");
         }
     }
+    // Rust's unwinder, so that nginx need not load libgcc_s for one module.
+    println!("cargo::rustc-link-lib=static:-bundle=gcc_eh");
     if has("pcre") {
         println!("cargo::rustc-cfg=ngx_feature=\"pcre\"");
     }

@@ -1,10 +1,15 @@
+import subprocess
+
 import pytest
-from harness import MODULE, Nginx, Recorder, SeaweedFS, make_ca
+from harness import MODULE, NGINX, Nginx, Recorder, SeaweedFS, make_ca
 
 
 def pytest_sessionstart(session):
     if not MODULE.exists():
         pytest.exit(f"{MODULE} is missing: run make", 2)
+    version = subprocess.run([NGINX, "-V"], capture_output=True, text=True, check=True).stderr
+    if "--with-debug" not in version:
+        pytest.exit(f"{NGINX} is built without --with-debug: tests read its debug log", 2)
 
 
 @pytest.fixture

@@ -23,7 +23,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-MODULE = ROOT / "target/release/libngx_http_s3_private_bucket_module.so"
+# The nginx that is tested, and the module built for it.
+NGINX = os.environ.get("TEST_NGINX", "/usr/sbin/nginx")
+MODULE = Path(
+    os.environ.get(
+        "TEST_MODULE", ROOT / "target/release/libngx_http_s3_private_bucket_module.so"
+    )
+)
 WEED = ROOT / "target/venv/bin/weed"
 TIMEOUT = 30
 
@@ -112,7 +118,7 @@ def request(port, target, method="GET", headers=(), body=b""):
 
 
 class Nginx:
-    """Debian's nginx with the module. `http` goes into http{}, `server` into a server{} of it."""
+    """nginx with the module. `http` goes into http{}, `server` into a server{} of it."""
 
     def __init__(
         self, path, server="", http="", resolv_conf=None, listen="", top="", environment=None,
@@ -175,7 +181,7 @@ http {{
         new.rename(self.dir / "clock")
 
     def command(self, *args):
-        nginx = ["/usr/sbin/nginx", "-p", str(self.dir), "-e", str(self.dir / "error.log")]
+        nginx = [NGINX, "-p", str(self.dir), "-e", str(self.dir / "error.log")]
         nginx += ["-c", str(self.dir / "nginx.conf"), *args]
         if self.resolv_conf is None:
             return nginx
