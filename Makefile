@@ -2,9 +2,10 @@
 # make demo    a private bucket behind nginx, to look at (ONCE=1: show it and exit;
 #              AUTH=sigv4: signed requests, not a secret header)
 # make test    all tests (T="tests/test_wire.py -k slice" for some of the second half)
-
-
-
+# make deb     a package for this Debian, in target/packages
+# make rpm     a package for nginx.org's nginx 1.28, in target/packages
+# make test-packages   installs the Debian packages in clean Debians, uses them and removes them
+# make test-matrix     all tests with each nginx
 # make test-matrix     all tests with each nginx
 #
 # NGINX=1.28 (with all, test, demo): nginx's stable version, built in target/, not the installed one
@@ -39,7 +40,7 @@ endif
 
 # Set-up comes before everything else.
 .NOTPARALLEL:
-.PHONY: all setup test demo lint clean
+.PHONY: all setup test deb rpm test-packages test-matrix demo lint clean
 all: $(CONFIGURED)
 	cargo build --release --locked
 
@@ -50,9 +51,33 @@ $(CONFIGURED): tests/nginx-tree.sh | setup
 	tests/nginx-tree.sh $(TREE) $(NGINX)
 	touch $@
 
+ifeq ($(NGINX),trixie)
+test: setup
+	tests/setup.sh roots
+	tests/trixie.sh
+else
 test: setup all
 	cargo test --locked
 	$(PYTHON) -m pytest -q $(or $(T),tests)
+endif
+
+deb: setup
+	tests/setup.sh deb
+	packaging/deb.sh
+
+rpm: setup
+	tests/setup.sh rpm
+	packaging/rpm.sh
+
+test-packages: deb all
+	tests/setup.sh roots
+	$(PYTHON) -m pytest -q tests/package_deb.py
+
+test-matrix:
+	$(MAKE) test
+	$(MAKE) test NGINX=1.28
+	$(MAKE) test NGINX=trixie
+	$(MAKE) test-packages
 
 demo: setup all
 	$(PYTHON) tests/demo.py $(if $(ONCE),--once) $(if $(AUTH),--auth $(AUTH))

@@ -1,14 +1,32 @@
 #!/bin/bash
 # Installs what the build and the tests need: Debian packages, and a Python environment in target/.
+#
+# With "deb" or "rpm", what building that kind of package needs too; with "roots", what making
+# another Debian in target/ does.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+packages=(nginx nginx-dev gcc libc6-dev libclang-dev libpcre2-dev libssl-dev zlib1g-dev
+    make mount ca-certificates curl faketime openssl python3 python3-venv util-linux)
+for kind; do
+    case $kind in
+    deb) packages+=(debhelper dpkg-dev lintian) ;;
+    rpm) packages+=(rpm) ;;
+    roots) packages+=(debootstrap) ;;
+    esac
+done
 missing=()
-for package in nginx nginx-dev gcc libc6-dev libclang-dev libpcre2-dev libssl-dev zlib1g-dev \
-    make mount ca-certificates curl faketime openssl python3 python3-venv util-linux; do
+for package in "${packages[@]}"; do
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
         missing+=("$package")
 done
+# Debian's own Rust is new enough from Debian 13 on.
+# shellcheck source=/dev/null
+command -v cargo >/dev/null || { [ "$(. /etc/os-release && echo "$VERSION_ID")" -ge 13 ] &&
+    missing+=(cargo); } || {
+    echo "cargo is missing: install Rust 1.85 or newer with rustup" >&2
+    exit 1
+}
 if [ ${#missing[@]} -gt 0 ]; then
     sudo=
     [ "$(id -u)" = 0 ] || sudo=sudo
@@ -17,11 +35,6 @@ if [ ${#missing[@]} -gt 0 ]; then
     $sudo env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
         apt-get install -y -qq --no-install-recommends "${missing[@]}"
 fi
-
-command -v cargo >/dev/null || {
-    echo "cargo is missing: install Rust 1.85 or newer with rustup" >&2
-    exit 1
-}
 
 if ! cmp -s tests/requirements.txt target/venv/installed; then
     python3 -m venv target/venv

@@ -1,0 +1,28 @@
+# nginx's own rules would link a dynamic module from C objects. This one is linked by cargo, which
+# keeps Rust's symbols inside: nginx shares those of its modules, and two of them may be in Rust.
+#
+# Installing writes a new file: a running nginx has the old one mapped.
+
+case $NGX_OBJS in
+    /*) s3_objs=$NGX_OBJS ;;
+    *)  s3_objs=$PWD/$NGX_OBJS ;;
+esac
+s3_module=ngx_http_s3_private_bucket_module
+
+cat << END                                                    >> $NGX_MAKEFILE
+
+modules:	$s3_module
+install:	install_$s3_module
+
+.PHONY:	$s3_module install_$s3_module
+
+$s3_module:
+	NGINX_SOURCE_DIR='$PWD' NGINX_BUILD_DIR='$s3_objs' cargo build --release --locked \\
+		--manifest-path '$ngx_addon_dir/Cargo.toml' --target-dir '$s3_objs/$s3_module'
+	cp '$s3_objs/$s3_module/release/lib$s3_module.so' '$s3_objs/$s3_module$ngx_modext'
+
+install_$s3_module:	modules
+	mkdir -p '\$(DESTDIR)$NGX_MODULES_PATH'
+	rm -f '\$(DESTDIR)$NGX_MODULES_PATH/$s3_module$ngx_modext'
+	cp '$s3_objs/$s3_module$ngx_modext' '\$(DESTDIR)$NGX_MODULES_PATH/$s3_module$ngx_modext'
+END
