@@ -6,7 +6,6 @@
 # make rpm     a package for nginx.org's nginx 1.28, in target/packages
 # make test-packages   installs the Debian packages in clean Debians, uses them and removes them
 # make test-matrix     all tests with each nginx
-# make test-matrix     all tests with each nginx
 #
 # NGINX=1.28 (with all, test, demo): nginx's stable version, built in target/, not the installed one
 # NGINX=trixie (with test): Debian 13 in target/, with the Debian package built there

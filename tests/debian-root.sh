@@ -25,6 +25,8 @@ if [ $# = 0 ]; then
     fi
     rm -rf "$root"
     cp -a "$base" "$root"
+    # Registries may be behind a proxy with an authority of its own.
+    cp -a /usr/local/share/ca-certificates "$root/usr/local/share/"
     exit
 fi
 
