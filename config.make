@@ -7,6 +7,11 @@ case $NGX_OBJS in
     /*) s3_objs=$NGX_OBJS ;;
     *)  s3_objs=$PWD/$NGX_OBJS ;;
 esac
+# nginx itself completes the path later.
+case $NGX_MODULES_PATH in
+    /*) s3_modules_path=$NGX_MODULES_PATH ;;
+    *)  s3_modules_path=$NGX_PREFIX/$NGX_MODULES_PATH ;;
+esac
 s3_module=ngx_http_s3_private_bucket_module
 
 cat << END                                                    >> $NGX_MAKEFILE
@@ -22,7 +27,7 @@ $s3_module:
 	cp '$s3_objs/$s3_module/release/lib$s3_module.so' '$s3_objs/$s3_module$ngx_modext'
 
 install_$s3_module:	modules
-	mkdir -p '\$(DESTDIR)$NGX_MODULES_PATH'
-	rm -f '\$(DESTDIR)$NGX_MODULES_PATH/$s3_module$ngx_modext'
-	cp '$s3_objs/$s3_module$ngx_modext' '\$(DESTDIR)$NGX_MODULES_PATH/$s3_module$ngx_modext'
+	mkdir -p '\$(DESTDIR)$s3_modules_path'
+	rm -f '\$(DESTDIR)$s3_modules_path/$s3_module$ngx_modext'
+	cp '$s3_objs/$s3_module$ngx_modext' '\$(DESTDIR)$s3_modules_path/$s3_module$ngx_modext'
 END

@@ -36,6 +36,8 @@ cp /etc/resolv.conf "$root/etc/resolv.conf"
 exec unshare --mount sh -ec '
     root=$1
     shift
+    # unshare in the root asks for a mount point.
+    mount --bind "$root" "$root"
     mount -t proc proc "$root/proc"
     mount --rbind /dev "$root/dev"
     mount -t tmpfs tmp "$root/tmp"

@@ -122,7 +122,7 @@ class Nginx:
 
     def __init__(
         self, path, server="", http="", resolv_conf=None, listen="", top="", environment=None,
-        clock=None,
+        clock=None, module=MODULE,
     ):  # fmt: skip
         self.dir = Path(path)
         self.dir.mkdir(parents=True, exist_ok=True)
@@ -132,6 +132,7 @@ class Nginx:
         self.tolerated = set()
         # What no response may have in it: what tells of S3.
         self.hidden = ()
+        self.module = module
         self.listen = listen
         self.top = top
         self.environment = dict(os.environ) | (environment or {})
@@ -151,7 +152,7 @@ class Nginx:
         if server:
             server = f"server {{ listen 127.0.0.1:{self.port} {self.listen}; {server} }}"
         (d / "nginx.conf").write_text(f"""
-load_module {MODULE};
+load_module {self.module};
 user root;
 worker_processes 1;
 daemon off;

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from harness import ROOT, free_port, request, wait_until, accepts
+from harness import READER, READER_SECRET, ROOT, accepts, free_port, request, wait_until
 
 PACKAGES = ROOT / "target/packages"
 NAME = "libnginx-mod-http-s3-private-bucket"
@@ -16,10 +16,11 @@ class Root:
     def __init__(self, suite):
         self.suite = suite
         self.path = ROOT / f"target/roots/{suite}-clean"
-        self.run(made=False)
+        self.run()
         self.run("apt-get", "update", "-qq")
 
-    def run(self, *command, made=True):
+    def run(self, *command):
+        """Runs a command in the root; none makes the root."""
         p = subprocess.run(
             [ROOT / "tests/debian-root.sh", self.suite, self.path, *command],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -67,8 +68,14 @@ def test_package(suite, s3):
     default = os.readlink(site)
     site.unlink()
     port = free_port()
+    s3.create_bucket("media")
     s3.put("media", "docs/a+b.txt", b"from a private bucket")
-    (root.path / "root/s3.key").write_text(s3.credentials_file())
+    key = root.path / "root/s3.key"
+    key.touch(0o600)
+    key.write_text(f"""[default]
+        aws_access_key_id = {READER}
+        aws_secret_access_key = {READER_SECRET}
+    """)
     site.write_text(f"""server {{
         listen 127.0.0.1:{port};
         location / {{

@@ -10,7 +10,7 @@ packages=(nginx nginx-dev gcc libc6-dev libclang-dev libpcre2-dev libssl-dev zli
     make mount ca-certificates curl faketime openssl python3 python3-venv util-linux)
 for kind; do
     case $kind in
-    deb) packages+=(debhelper dpkg-dev lintian) ;;
+    deb) packages+=(build-essential debhelper lintian) ;;
     rpm) packages+=(rpm) ;;
     roots) packages+=(debootstrap) ;;
     esac
