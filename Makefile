@@ -4,8 +4,7 @@
 # make test    all tests (T="tests/test_wire.py -k slice" for some of the second half)
 # make deb     a package for this Debian, in target/packages
 # make rpm     a package for nginx.org's nginx 1.28, in target/packages
-# make test-packages   installs the Debian packages in clean Debians, uses them and removes them
-# make test-matrix     all tests with each nginx
+# make test-matrix     all tests with each nginx, and the packages in clean Debians
 #
 # NGINX=1.28 (with all, test, demo): nginx's stable version, built in target/, not the installed one
 # NGINX=trixie (with test): Debian 13 in target/, with the Debian package built there
@@ -39,7 +38,7 @@ endif
 
 # Set-up comes before everything else.
 .NOTPARALLEL:
-.PHONY: all setup test deb rpm test-packages test-matrix demo lint clean
+.PHONY: all setup test deb rpm test-packages test-rpm test-matrix demo lint clean
 all: $(CONFIGURED)
 	cargo build --release --locked
 
@@ -66,17 +65,23 @@ deb: setup
 
 rpm: setup
 	tests/setup.sh rpm
-	packaging/rpm.sh
+	$(MAKE) NGINX=1.28 all
+	packaging/rpm.sh target/nginx-1.28/src
 
-test-packages: deb all
+# Both Debian packages have to be there: test-matrix makes that of Debian 13.
+test-packages: all deb
 	tests/setup.sh roots
-	$(PYTHON) -m pytest -q tests/package_deb.py
+	$(PYTHON) -m pytest -q tests/package_deb.py $(T)
+
+test-rpm: rpm
+	TEST_NGINX=$(CURDIR)/target/nginx-1.28/objs/nginx $(PYTHON) -m pytest -q tests/package_rpm.py
 
 test-matrix:
 	$(MAKE) test
 	$(MAKE) test NGINX=1.28
 	$(MAKE) test NGINX=trixie
 	$(MAKE) test-packages
+	$(MAKE) test-rpm
 
 demo: setup all
 	$(PYTHON) tests/demo.py $(if $(ONCE),--once) $(if $(AUTH),--auth $(AUTH))
