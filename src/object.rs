@@ -47,7 +47,11 @@ pub fn without_slash(key: &[u8]) -> &[u8] {
 
 /// Returns whether a decoded path has a `.` or `..` segment.
 pub fn has_dot_segment(path: &[u8]) -> bool {
-    path.split(|&b| b == b'/').any(|s| s == b"." || s == b"..")
+    // Few paths have a segment that begins with a dot: first a look without branches.
+    let pairs = path.iter().zip(path.iter().skip(1));
+    let behind_slash = pairs.fold(false, |found, pair| found | (pair == (&b'/', &b'.')));
+    (behind_slash || path.starts_with(b"."))
+        && path.split(|&b| b == b'/').any(|s| s == b"." || s == b"..")
 }
 
 /// Checks a decoded key, prefix included.
@@ -59,7 +63,7 @@ pub fn check_key(key: &[u8]) -> Result<(), KeyError> {
         Err(KeyError::Empty)
     } else if key.len() > MAX_KEY {
         Err(KeyError::TooLong)
-    } else if key.contains(&0) {
+    } else if key.iter().fold(false, |found, &b| found | (b == 0)) {
         Err(KeyError::Nul)
     } else if has_dot_segment(key) {
         Err(KeyError::DotSegment)
@@ -73,18 +77,21 @@ const fn unreserved(b: u8) -> bool {
     b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~')
 }
 
-/// For each byte, its length once encoded: 1 or 3. Looked up per byte on the hot path.
-const WIDTH: [u8; 256] = {
-    let mut table = [3; 256];
+/// For each byte, whether it is the same in an encoded key. Looked up per byte on the hot path.
+const PLAIN: [bool; 256] = {
+    let mut table = [false; 256];
     let mut b = 0;
     while b < 256 {
-        if unreserved(b as u8) || b as u8 == b'/' {
-            table[b] = 1;
-        }
+        table[b] = unreserved(b as u8) || b as u8 == b'/';
         b += 1;
     }
     table
 };
+
+/// Returns whether a key is its own encoding, as most are.
+fn is_plain(key: &[u8]) -> bool {
+    key.iter().all(|&b| PLAIN[usize::from(b)])
+}
 
 /// What a request asks S3 for, before it is written: the pieces of the request target.
 pub struct Target<'a> {
@@ -102,7 +109,10 @@ impl Target<'_> {
     /// The length in bytes of what [`Target::write`] writes.
     pub fn len(&self) -> usize {
         let bucket = self.bucket_in_path.map_or(0, |b| 1 + b.len());
-        let key: usize = self.key.iter().map(|&b| usize::from(WIDTH[usize::from(b)])).sum();
+        let key = match is_plain(self.key) {
+            true => self.key.len(),
+            false => self.key.iter().map(|&b| if PLAIN[usize::from(b)] { 1 } else { 3 }).sum(),
+        };
         let mut len = bucket + 1 + key;
         self.each_arg(|name, value| {
             let name = name.iter().map(|&b| query_width(b));
@@ -122,10 +132,13 @@ impl Target<'_> {
         let mut e = Encoder { out, at: 0 };
         if let Some(bucket) = self.bucket_in_path {
             e.raw(b'/');
-            bucket.iter().for_each(|&b| e.raw(b));
+            e.copy(bucket);
         }
         e.raw(b'/');
-        self.key.iter().for_each(|&b| e.path(b));
+        match is_plain(self.key) {
+            true => e.copy(self.key),
+            false => self.key.iter().for_each(|&b| e.path(b)),
+        }
 
         let mut separator = b'?';
         self.each_arg(|name, value| {
@@ -214,8 +227,13 @@ impl Encoder<'_> {
         self.at += 1;
     }
 
+    fn copy(&mut self, bytes: &[u8]) {
+        self.out[self.at..][..bytes.len()].copy_from_slice(bytes);
+        self.at += bytes.len();
+    }
+
     fn path(&mut self, b: u8) {
-        if WIDTH[usize::from(b)] == 1 {
+        if PLAIN[usize::from(b)] {
             self.raw(b);
         } else {
             self.escape(b);

@@ -85,7 +85,7 @@ pub struct Object {
     pub host: ngx_str_t,
     /// The request target, as it goes on the wire.
     pub uri: ngx_str_t,
-    /// When the request was signed.
+    /// When the request was signed, once it is.
     pub stamp: Stamp,
     /// The signature, empty until the proxy module asks for it. Its bytes follow the object.
     pub authorization: ngx_str_t,
@@ -408,7 +408,7 @@ pub unsafe fn name_object(
             key,
             host,
             uri,
-            stamp: Stamp::new([0; 6]),
+            stamp: Stamp::default(),
             authorization: ngx_str_t::empty(),
             answer: Answer::default(),
         })

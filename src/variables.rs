@@ -105,14 +105,12 @@ unsafe extern "C" fn named(
 ) -> ngx_int_t {
     // SAFETY: nginx passes a valid request and value; data is the offset of a string in Object.
     unsafe {
-        let known = object_mut(r).map(|object| *object);
-        let object = match (known, serving(r)) {
-            (Some(object), _) => Some(object),
-            (None, Some(serving)) => keep_captures(r, || name_object(r, serving).ok()),
-            (None, None) => None,
-        };
-        let value = object.map(|o| *ptr::addr_of!(o).byte_add(data).cast::<ngx_str_t>());
-        set(v, value)
+        let field = |object: &Object| *ptr::from_ref(object).byte_add(data).cast::<ngx_str_t>();
+        if let Some(object) = object_mut(r) {
+            return set(v, Some(field(object)));
+        }
+        let object = serving(r).and_then(|s| keep_captures(r, || name_object(r, s).ok()));
+        set(v, object.as_ref().map(field))
     }
 }
 
@@ -276,6 +274,19 @@ unsafe extern "C" fn conditional(
     }
 }
 
+/// The 28 bits of `len`. bindgen's setter goes through them one by one, which would cost more
+/// than all else that a variable does.
+fn set_len(v: &mut ngx_variable_value_t, len: u32) {
+    const LEN: u32 = (1 << 28) - 1;
+    if cfg!(target_endian = "little") {
+        let word = ptr::from_mut(v).cast::<u32>();
+        // SAFETY: the value begins with a word of bit fields, `len` in its low bits.
+        unsafe { word.write(word.read() & !LEN | len & LEN) };
+    } else {
+        v.set_len(len);
+    }
+}
+
 unsafe fn set(v: *mut ngx_variable_value_t, value: Option<ngx_str_t>) -> ngx_int_t {
     // SAFETY: v is nginx's.
     let v = unsafe { &mut *v };
@@ -284,7 +295,7 @@ unsafe fn set(v: *mut ngx_variable_value_t, value: Option<ngx_str_t>) -> ngx_int
             v.set_valid(1);
             v.set_no_cacheable(0);
             v.set_not_found(0);
-            v.set_len(value.len as u32);
+            set_len(v, value.len as u32);
             v.data = value.data;
         }
         None => v.set_not_found(1),

@@ -46,7 +46,7 @@ impl Method {
 }
 
 /// A time in UTC, as `YYYYMMDD'T'HHMMSS'Z'`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stamp([u8; 16]);
 
 impl Stamp {
