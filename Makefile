@@ -4,6 +4,7 @@
 # make test    all tests (T="tests/test_wire.py -k slice" for some of the second half)
 # make deb     a package for this Debian, in target/packages
 # make rpm     a package for nginx.org's nginx 1.28, in target/packages
+# make bench   what a request costs, into bench/RESULTS.md
 # make test-matrix     all tests with each nginx, and the packages in clean Debians
 #
 # NGINX=1.28 (with all, test, demo): nginx's stable version, built in target/, not the installed one
@@ -38,7 +39,7 @@ endif
 
 # Set-up comes before everything else.
 .NOTPARALLEL:
-.PHONY: all setup test deb rpm test-packages test-rpm test-matrix demo lint clean
+.PHONY: all setup test bench deb rpm test-packages test-rpm test-matrix demo lint clean
 all: $(CONFIGURED)
 	cargo build --release --locked
 
@@ -85,6 +86,13 @@ test-matrix:
 
 demo: setup all
 	$(PYTHON) tests/demo.py $(if $(ONCE),--once) $(if $(AUTH),--auth $(AUTH))
+
+# The library that callgrind sees has its symbols.
+bench: setup all
+	tests/setup.sh bench
+	CARGO_PROFILE_RELEASE_STRIP=none CARGO_PROFILE_RELEASE_DEBUG=line-tables-only \
+		cargo build --release --locked --target-dir target/bench
+	$(PYTHON) bench/bench.py
 
 lint: $(CONFIGURED)
 	cargo fmt --check

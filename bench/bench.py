@@ -47,7 +47,7 @@ SETUPS = {
     "recipe": (RECIPE, False),
     "secret": (f"{OURS} s3_private_bucket_auth secret data:open-sesame;", True),
     "sigv4": (f"{OURS} s3_private_bucket_auth sigv4 {KEYS};", True),
-    "other location": (f"proxy_pass http://s3/media/; {KEEPALIVE}", True),
+    "other-location": (f"proxy_pass http://s3/media/; {KEEPALIVE}", True),
 }
 CACHED = "proxy_cache c; proxy_cache_valid 200 1d;"
 

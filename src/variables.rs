@@ -248,6 +248,14 @@ unsafe extern "C" fn conditional(
 ) -> ngx_int_t {
     // SAFETY: nginx passes a valid request and value; data is the offset of a header pointer.
     unsafe {
+        let header: *const *const ngx_table_elt_t =
+            ptr::addr_of!((*r).headers_in).byte_add(data).cast();
+        let header = (*header).as_ref().map(|h| h.value);
+        let stored = (*r).upstream.as_ref().is_some_and(|u| u.cacheable() != 0 || u.store() != 0);
+        if header.is_none() && !stored && data != RANGE {
+            // Most of the time.
+            return set(v, None);
+        }
         let (Some(main), Some(_)) = (S3PrivateBucket::main_conf(&*r), serving(r)) else {
             return set(v, None);
         };
@@ -257,18 +265,13 @@ unsafe extern "C" fn conditional(
             Some(ngx_str_t { len: value.len() as usize, data: value.data })
         };
         let slice = main.slice_range.and_then(variable);
-        let stored = (*r).upstream.as_ref().is_some_and(|u| u.cacheable() != 0 || u.store() != 0);
         let value = match (data, slice) {
             (RANGE, Some(slice)) => Some(slice),
             (IF_MODIFIED_SINCE, _) if stored => variable(main.cache_last_modified),
             (IF_NONE_MATCH, _) if stored => variable(main.cache_etag),
             (_, Some(_)) => None,
             _ if stored => None,
-            _ => {
-                let header: *const *const ngx_table_elt_t =
-                    ptr::addr_of!((*r).headers_in).byte_add(data).cast();
-                (*header).as_ref().map(|h| h.value)
-            }
+            _ => header,
         };
         set(v, value)
     }

@@ -1,8 +1,8 @@
 #!/bin/bash
 # Installs what the build and the tests need: Debian packages, and a Python environment in target/.
 #
-# With "deb" or "rpm", what building that kind of package needs too; with "roots", what making
-# another Debian in target/ does.
+# With "deb" or "rpm", what building that kind of package needs too; with "bench", what measuring
+# does; with "roots", what making another Debian in target/ does.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,6 +12,7 @@ for kind; do
     case $kind in
     deb) packages+=(build-essential debhelper lintian) ;;
     rpm) packages+=(rpm) ;;
+    bench) packages+=(valgrind wrk) ;;
     roots) packages+=(debootstrap) ;;
     esac
 done
