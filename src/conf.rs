@@ -153,6 +153,8 @@ pub struct EndpointSetting {
 pub struct MainConf {
     /// Locations whose proxy settings are put in place after nginx merged all of them.
     pub pending: Vec<proxy::Pending>,
+    /// Whether a location serves a bucket.
+    pub serves: bool,
     /// The words of the proxy module's configuration that a command writes.
     pub footprints: HashMap<&'static str, Rc<[usize]>>,
     /// One signer for each key, region and service, so that each derives one key a day.

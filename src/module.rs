@@ -57,9 +57,13 @@ pub static mut ngx_http_s3_private_bucket_filter_module: ngx_module_t = ngx_modu
     ..ngx_module_t::default()
 };
 
-unsafe extern "C" fn install_filter(_: *mut ngx_conf_t) -> ngx_int_t {
-    // SAFETY: this is the hook.
-    unsafe { response::install() };
+unsafe extern "C" fn install_filter(cf: *mut ngx_conf_t) -> ngx_int_t {
+    // SAFETY: nginx passes its configuration context, after the hook of the module before.
+    unsafe {
+        if S3PrivateBucket::main_conf(&*cf).is_some_and(|main| main.serves) {
+            response::install();
+        }
+    }
     Status::NGX_OK.into()
 }
 

@@ -33,7 +33,7 @@ use crate::module::S3PrivateBucket;
 use crate::request::{self, Host, Serving, Signing};
 use crate::resolver::name_servers;
 use crate::upstream::Reported;
-use crate::variables::{check_unused, AUTHORIZATION};
+use crate::variables::{self, check_unused, AUTHORIZATION};
 
 /// Where systems keep the certificates that they trust: Debian, Red Hat, SUSE, Alpine and BSD.
 const CA_BUNDLES: [&str; 4] = [
@@ -498,6 +498,12 @@ pub unsafe fn install(cf: *mut ngx_conf_t) -> Result<(), ProxyError> {
         let error = ProxyError::Variable;
         ngx_log_error!(NGX_LOG_EMERG, unsafe { (*cf).log }, "\"s3_private_bucket\" {error}");
         return Err(error);
+    }
+    // Where no location serves a bucket, requests are not to notice that the module is loaded.
+    main.serves = !main.pending.is_empty();
+    if main.serves {
+        // SAFETY: cf is as this function asks for.
+        unsafe { variables::index(cf, main) }.ok_or(ProxyError::Nginx)?;
     }
     for mut pending in mem::take(&mut main.pending) {
         // SAFETY: what prepare() stored lives as long as the configuration; cf->ctx is put back.

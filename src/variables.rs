@@ -13,6 +13,7 @@ use ngx::ffi::{
 use ngx::http::HttpModuleMainConf;
 use ngx::ngx_string;
 
+use crate::conf::MainConf;
 use crate::module::S3PrivateBucket;
 use crate::proxy::module_named;
 use crate::request::{method, name_object, object_mut, presigned_url, serving, signed, Object};
@@ -75,8 +76,17 @@ pub unsafe fn register(cf: *mut ngx_conf_t) -> Option<()> {
             variable.get_handler = Some(get);
             variable.data = data;
         }
+    }
+    Some(())
+}
 
-        let main = S3PrivateBucket::main_conf_mut(&*cf)?;
+/// Has nginx keep a place in every request for the variables that [`conditional`] reads.
+///
+/// # Safety
+/// `cf` is nginx's context in a postconfiguration hook.
+pub unsafe fn index(cf: *mut ngx_conf_t, main: &mut MainConf) -> Option<()> {
+    // SAFETY: cf is nginx's context; the names are constants.
+    unsafe {
         let index = |mut name: ngx_str_t| {
             let index = ngx_http_get_variable_index(cf, &mut name);
             (index != NGX_ERROR as ngx_int_t).then_some(index as ngx_uint_t)
