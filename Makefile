@@ -37,6 +37,9 @@ export NGINX_BUILD_DIR := $(CURDIR)/$(TREE)/objs
 CONFIGURED := $(TREE)/.configured-$(TREE_OF)
 endif
 
+# make for another nginx, without what this one exports.
+FRESH := env -u NGINX_SOURCE_DIR -u NGINX_BUILD_DIR -u TEST_MODULE $(MAKE)
+
 # Set-up comes before everything else.
 .NOTPARALLEL:
 .PHONY: all setup test bench deb rpm test-packages test-rpm test-matrix demo lint clean
@@ -51,7 +54,7 @@ $(CONFIGURED): tests/nginx-tree.sh | setup
 	touch $@
 
 ifeq ($(NGINX),trixie)
-test: setup
+test:
 	tests/setup.sh roots
 	tests/trixie.sh
 else
@@ -60,13 +63,13 @@ test: setup all
 	$(PYTHON) -m pytest -q $(or $(T),tests)
 endif
 
-deb: setup
+deb:
 	tests/setup.sh deb
 	packaging/deb.sh
 
-rpm: setup
+rpm:
 	tests/setup.sh rpm
-	$(MAKE) NGINX=1.28 all
+	$(FRESH) NGINX=1.28 all
 	packaging/rpm.sh target/nginx-1.28/src
 
 # Both Debian packages have to be there: test-matrix makes that of Debian 13.
@@ -75,20 +78,22 @@ test-packages: all deb
 	$(PYTHON) -m pytest -q tests/package_deb.py $(T)
 
 test-rpm: rpm
-	TEST_NGINX=$(CURDIR)/target/nginx-1.28/objs/nginx $(PYTHON) -m pytest -q tests/package_rpm.py
+	TEST_NGINX=$(CURDIR)/target/nginx-1.28/objs/nginx \
+	TEST_MODULE=$(CURDIR)/target/nginx-1.28/cargo/release/$(LIBRARY) \
+		$(PYTHON) -m pytest -q tests/package_rpm.py
 
 test-matrix:
-	$(MAKE) test
-	$(MAKE) test NGINX=1.28
-	$(MAKE) test NGINX=trixie
-	$(MAKE) test-packages
-	$(MAKE) test-rpm
+	$(FRESH) test
+	$(FRESH) test NGINX=1.28
+	$(FRESH) test NGINX=trixie
+	$(FRESH) test-packages
+	$(FRESH) test-rpm
 
 demo: setup all
 	$(PYTHON) tests/demo.py $(if $(ONCE),--once) $(if $(AUTH),--auth $(AUTH))
 
 # The library that callgrind sees has its symbols.
-bench: setup all
+bench: all
 	tests/setup.sh bench
 	CARGO_PROFILE_RELEASE_STRIP=none CARGO_PROFILE_RELEASE_DEBUG=line-tables-only \
 		cargo build --release --locked --target-dir target/bench

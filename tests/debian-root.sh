@@ -13,8 +13,7 @@ if [ $# = 0 ]; then
     if [ ! -e "$base.done" ]; then
         rm -rf "$base"
         mkdir -p "$base"
-        debootstrap --variant=minbase "$suite" "$base" http://deb.debian.org/debian \
-            >"$base.log" 2>&1 || {
+        debootstrap --variant=minbase "$suite" "$base" >"$base.log" 2>&1 || {
             tail -20 "$base.log" >&2
             exit 1
         }
