@@ -26,6 +26,9 @@ SYMBOLS = ROOT / "target/bench/release" / MODULE.name
 # As long as keys are on average: 30 bytes behind the location's prefix.
 KEY = "photos/2026/img-0001-large.jpg"
 BODY = b"x" * 1024
+ROUNDS = 7
+SECONDS = 2
+REQUESTS = 200_000
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
 KEEPALIVE = 'proxy_http_version 1.1; proxy_set_header Connection "";'
@@ -52,38 +55,45 @@ SETUPS = {
 CACHED = "proxy_cache c; proxy_cache_valid 200 1d;"
 
 
+def start(path, core, http, modules="", wrapper=()):
+    """An nginx of one process on one core, with `http` in its http{}."""
+    (path / "nginx.conf").write_text(f"""
+        {modules}
+        daemon off; master_process off; user root; pid {path}/pid;
+        error_log {path}/error.log crit;
+        events {{ worker_connections 512; }}
+        http {{
+            access_log off; keepalive_requests 10000000;
+            client_body_temp_path {path}/body; proxy_temp_path {path}/proxy;
+            fastcgi_temp_path {path}/fastcgi; uwsgi_temp_path {path}/uwsgi;
+            scgi_temp_path {path}/scgi;
+            {http}
+        }}""")
+    nginx = [NGINX, "-p", path, "-e", path / "error.log", "-c", path / "nginx.conf"]
+    return subprocess.Popen(
+        ["taskset", "-c", str(core), *wrapper, *nginx], stderr=open(path / "stderr", "wb")
+    )
+
+
 class Front:
-    """The nginx that is measured: one process, on the first core."""
+    """The nginx that is measured, on the first core."""
 
     def __init__(self, path, origin, setup, cached, wrapper=(), module=MODULE):
         path.mkdir()
         self.port = free_port()
         location, loaded = SETUPS[setup]
         location = location.replace("{origin}", str(origin))
-        (path / "nginx.conf").write_text(f"""
-            {f"load_module {module};" if loaded else ""}
-            daemon off; master_process off; user root; pid {path}/pid;
-            error_log {path}/error.log crit;
-            events {{ worker_connections 512; }}
-            http {{
-                access_log off;
-                keepalive_requests 1000000;
-                client_body_temp_path {path}/body; proxy_temp_path {path}/proxy;
-                fastcgi_temp_path {path}/fastcgi; uwsgi_temp_path {path}/uwsgi;
-                scgi_temp_path {path}/scgi;
-                proxy_cache_path {path}/cache keys_zone=c:1m inactive=1d;
-                upstream s3 {{
-                    server 127.0.0.1:{origin}; keepalive 32; keepalive_requests 1000000;
-                }}
-                server {{
-                    listen 127.0.0.1:{self.port};
-                    location /m/ {{ {CACHED if cached else ""} {location} }}
-                }}
-            }}""")
-        nginx = [NGINX, "-p", path, "-e", path / "error.log", "-c", path / "nginx.conf"]
-        self.process = subprocess.Popen(
-            ["taskset", "-c", "0", *wrapper, *nginx], stderr=open(path / "stderr", "wb")
-        )
+        http = f"""
+            proxy_cache_path {path}/cache keys_zone=c:1m inactive=1d;
+            upstream s3 {{
+                server 127.0.0.1:{origin}; keepalive 32; keepalive_requests 10000000;
+            }}
+            server {{
+                listen 127.0.0.1:{self.port};
+                location /m/ {{ {CACHED if cached else ""} {location} }}
+            }}"""
+        modules = f"load_module {module};" if loaded else ""
+        self.process = start(path, 0, http, modules, wrapper)
         wait_until(lambda: accepts(self.port), f"nginx of {path}", 120)
 
     def stop(self):
@@ -125,19 +135,8 @@ def origin(path):
     file.parent.mkdir(parents=True)
     file.write_bytes(BODY)
     port = free_port()
-    (path / "nginx.conf").write_text(f"""
-        daemon off; master_process off; user root; pid {path}/pid;
-        error_log {path}/error.log crit;
-        events {{ worker_connections 512; }}
-        http {{
-            access_log off; keepalive_requests 10000000; open_file_cache max=10;
-            client_body_temp_path {path}/body; proxy_temp_path {path}/proxy;
-            fastcgi_temp_path {path}/fastcgi; uwsgi_temp_path {path}/uwsgi;
-            scgi_temp_path {path}/scgi;
-            server {{ listen 127.0.0.1:{port}; root {path}/root; }}
-        }}""")
-    nginx = [NGINX, "-p", path, "-e", path / "error.log", "-c", path / "nginx.conf"]
-    process = subprocess.Popen(["taskset", "-c", "1", *nginx])
+    server = f"server {{ listen 127.0.0.1:{port}; root {path}/root; }}"
+    process = start(path, 1, f"open_file_cache max=10; {server}")
     wait_until(lambda: accepts(port), "the origin")
     return process, port
 
@@ -188,7 +187,7 @@ def instructions(work, port, setup, cached):
     return [(b - a) / (long - short) for a, b in zip(*runs, strict=True)]
 
 
-def throughput(work, port, rounds, seconds):
+def throughput(work, port):
     """Requests per second as ratios to the floor of the same round."""
     ratios = {}
     fronts = {}
@@ -196,9 +195,9 @@ def throughput(work, port, rounds, seconds):
         for setup in SETUPS:
             fronts[setup, cached] = Front(work / f"{setup}-{cached}", port, setup, cached)
             fronts[setup, cached].load(1)
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         for cached in (False, True):
-            measured = {setup: fronts[setup, cached].load(seconds) for setup in SETUPS}
+            measured = {setup: fronts[setup, cached].load(SECONDS) for setup in SETUPS}
             for setup, rate in measured.items():
                 ratios.setdefault((setup, cached), []).append(rate / measured["floor"])
     for front in fronts.values():
@@ -206,15 +205,14 @@ def throughput(work, port, rounds, seconds):
     return {key: statistics.median(values) for key, values in ratios.items()}
 
 
-def memory(work, port, setup, requests):
+def memory(work, port, setup):
     """KiB of the worker after a tenth of the requests, and after all."""
     front = Front(work / f"memory-{setup}", port, setup, False)
     sizes = []
-    for count in (requests // 10, requests - requests // 10):
+    for count in (REQUESTS // 10, REQUESTS - REQUESTS // 10):
         done = 0
         while done < count:
-            rate = front.load(2)
-            done += int(rate * 2)
+            done += int(front.load(SECONDS) * SECONDS)
         sizes.append(front.memory())
     front.stop()
     return sizes
@@ -222,9 +220,6 @@ def memory(work, port, setup, requests):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=int, default=2)
-    parser.add_argument("--requests", type=int, default=200_000)
     parser.add_argument("--quick", action="store_true", help="instructions only; writes nothing")
     args = parser.parse_args()
     lines = []
@@ -263,22 +258,22 @@ def main():
             if args.quick:
                 return
             say()
-            say(f"Throughput beside the floor in the same round, median of {args.rounds}:")
+            say(f"Throughput beside the floor in the same round, median of {ROUNDS}:")
             say()
             say("| setup | miss | hit |")
             say("| --- | --- | --- |")
             work = work / "throughput"
             work.mkdir()
-            ratios = throughput(work, port, args.rounds, args.seconds)
+            ratios = throughput(work, port)
             for setup in SETUPS:
                 say(f"| {setup} | {ratios[setup, False]:.2f} | {ratios[setup, True]:.2f} |")
             say()
-            say(f"Memory of the worker (anonymous, KiB), {args.requests:,} requests:")
+            say(f"Memory of the worker (anonymous, KiB), {REQUESTS:,} requests:")
             say()
             say("| setup | after a tenth | after all |")
             say("| --- | --- | --- |")
             for setup in ("floor", "secret", "sigv4"):
-                first, last = memory(work, port, setup, args.requests)
+                first, last = memory(work, port, setup)
                 say(f"| {setup} | {first:,} | {last:,} |")
         finally:
             server.terminate()

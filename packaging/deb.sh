@@ -32,10 +32,8 @@ date=$(sed -n "s/^## ${version//./\\.} - //p" CHANGELOG.md)
 profiles=()
 dpkg-query -W cargo >/dev/null 2>&1 ||
     profiles=("--build-profiles=pkg.$package.rustup")
-(cd "$tree" && dpkg-buildpackage -b -us -uc "${profiles[@]}") >"$work/build.log" 2>&1 || {
-    tail -30 "$work/build.log" >&2
-    exit 1
-}
+quietly=$PWD/packaging/quietly.sh
+(cd "$tree" && "$quietly" ../build.log dpkg-buildpackage -b -us -uc "${profiles[@]}")
 lintian --fail-on error "$work"/*.changes
 rm -f target/packages/*"~${VERSION_CODENAME}_"*.deb
 cp "$work/$package"*.deb target/packages/

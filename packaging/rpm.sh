@@ -13,12 +13,9 @@ tar -czf "$top/SOURCES/nginx-$base.tar.gz" --transform "s#^auto/configure\$#conf
     --transform "s#^#nginx-$base/#" -C "$tree" auto/configure auto conf src
 packaging/dist.sh "$top/SOURCES/ngx_http_s3_private_bucket_module-$version.tar.gz"
 # Debian has no RPM packages that could be required, and its rpmbuild makes no debuginfo packages.
-rpmbuild -bb --nodeps --define "_topdir $top" --define "debug_package %{nil}" \
-    --define "base_version $base" --define "module_version $version" \
-    packaging/rpm/*.spec >"$top/build.log" 2>&1 || {
-    tail -30 "$top/build.log" >&2
-    exit 1
-}
+packaging/quietly.sh "$top/build.log" rpmbuild -bb --nodeps --define "_topdir $top" \
+    --define "debug_package %{nil}" --define "base_version $base" \
+    --define "module_version $version" packaging/rpm/*.spec
 rm -f target/packages/*.rpm
 cp "$top"/RPMS/*/*.rpm target/packages/
 ls target/packages/*.rpm

@@ -13,10 +13,7 @@ if [ $# = 0 ]; then
     if [ ! -e "$base.done" ]; then
         rm -rf "$base"
         mkdir -p "$base"
-        debootstrap --variant=minbase "$suite" "$base" >"$base.log" 2>&1 || {
-            tail -20 "$base.log" >&2
-            exit 1
-        }
+        packaging/quietly.sh "$base.log" debootstrap --variant=minbase "$suite" "$base"
         # No server of a package starts by itself.
         printf '#!/bin/sh\nexit 101\n' >"$base/usr/sbin/policy-rc.d"
         chmod +x "$base/usr/sbin/policy-rc.d"

@@ -49,12 +49,7 @@ debian)
     ;;
 esac
 
+quietly=$PWD/packaging/quietly.sh
 cd "$tree/src"
-run() {
-    "$@" >>"$tree/build.log" 2>&1 || {
-        tail -20 "$tree/build.log" >&2
-        exit 1
-    }
-}
-run "$configure" "${flags[@]}" --builddir="$tree/objs"
-[ "$version" = debian ] || run make -j "$(nproc)"
+"$quietly" ../build.log "$configure" "${flags[@]}" --builddir="$tree/objs"
+[ "$version" = debian ] || "$quietly" ../build.log make -j "$(nproc)"

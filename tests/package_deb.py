@@ -5,7 +5,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from harness import READER, READER_SECRET, ROOT, accepts, free_port, request, wait_until
+from examples import credentials
+from harness import ROOT, accepts, free_port, request, wait_until
 
 PACKAGES = ROOT / "target/packages"
 NAME = "libnginx-mod-http-s3-private-bucket"
@@ -70,18 +71,13 @@ def test_package(suite, s3):
     port = free_port()
     s3.create_bucket("media")
     s3.put("media", "docs/a+b.txt", b"from a private bucket")
-    key = root.path / "root/s3.key"
-    key.touch(0o600)
-    key.write_text(f"""[default]
-        aws_access_key_id = {READER}
-        aws_secret_access_key = {READER_SECRET}
-    """)
+    key = credentials(root.path / "root")
     site.write_text(f"""server {{
         listen 127.0.0.1:{port};
         location / {{
             s3_private_bucket media;
-            s3_private_bucket_endpoint http://127.0.0.1:{s3.port};
-            s3_private_bucket_auth sigv4 file=/root/s3.key;
+            s3_private_bucket_endpoint {s3.url};
+            s3_private_bucket_auth sigv4 file=/root/{key.name} profile=media;
         }}
     }}""")
     nginx = subprocess.Popen(

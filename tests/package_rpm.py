@@ -3,7 +3,8 @@
 import subprocess
 
 import pytest
-from harness import NGINX, READER, READER_SECRET, ROOT, Nginx
+from examples import credentials
+from harness import NGINX, ROOT, Nginx
 
 NAME = "nginx-module-http-s3-private-bucket"
 MODULES = "usr/lib64/nginx/modules"
@@ -39,15 +40,10 @@ def test_its_documents(unpacked):
 def test_it_serves(unpacked, tmp_path, s3, module):
     s3.create_bucket("media")
     s3.put("media", "docs/a+b.txt", b"from a private bucket")
-    key = tmp_path / "key"
-    key.touch(0o600)
-    key.write_text(
-        f"[default]\naws_access_key_id = {READER}\naws_secret_access_key = {READER_SECRET}\n"
-    )
     location = f"""location / {{
         s3_private_bucket media;
         s3_private_bucket_endpoint {s3.url};
-        s3_private_bucket_auth sigv4 file={key};
+        s3_private_bucket_auth sigv4 file={credentials(tmp_path)} profile=media;
     }}"""
     library = unpacked[1] / MODULES / f"ngx_http_s3_private_bucket_module{module}.so"
     with Nginx(tmp_path / "n", location, module=library) as n:
