@@ -5,6 +5,7 @@
 # make deb     a package for this Debian, in target/packages
 # make rpm     a package for nginx.org's nginx 1.28, in target/packages
 # make bench   what a request costs, into bench/RESULTS.md
+# make torture what it withstands, into bench/TORTURE.md (QUICK=1: the short form, writes nothing)
 # make test-matrix     all tests with each nginx, and the packages in clean Debians
 #
 # NGINX=1.28 (with all, test, demo): nginx's stable version, built in target/, not the installed one
@@ -42,7 +43,7 @@ FRESH := env -u NGINX_SOURCE_DIR -u NGINX_BUILD_DIR -u TEST_MODULE $(MAKE)
 
 # Set-up comes before everything else.
 .NOTPARALLEL:
-.PHONY: all setup test bench deb rpm test-packages test-rpm test-matrix demo lint clean
+.PHONY: all setup test bench torture deb rpm test-packages test-rpm test-matrix demo lint clean
 all: $(CONFIGURED)
 	cargo build --release --locked
 
@@ -98,6 +99,23 @@ bench: all
 	CARGO_PROFILE_RELEASE_STRIP=none CARGO_PROFILE_RELEASE_DEBUG=line-tables-only \
 		cargo build --release --locked --target-dir target/bench
 	$(PYTHON) bench/bench.py
+
+# Memory is looked at in an nginx of its own. The fuzzers get their coverage from LLVM.
+SANCOV := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+	-Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares
+MALLOC := target/nginx-1.28-malloc
+$(MALLOC)/.configured: tests/nginx-tree.sh
+	tests/nginx-tree.sh $(MALLOC) 1.28-malloc
+	touch $@
+
+torture: setup all
+	tests/setup.sh torture
+	$(FRESH) NGINX=1.28 all
+	$(FRESH) $(MALLOC)/.configured
+	RUSTFLAGS="$(SANCOV)" cargo build --release --locked --manifest-path tests/fuzz/Cargo.toml \
+		--target-dir target/fuzz --target $$(rustc -vV | sed -n 's/host: //p')
+	$(PYTHON) -m pytest -q $(if $(QUICK),--quick,--report bench/TORTURE.md) $(or $(T),tests/torture_*.py)
 
 lint: $(CONFIGURED)
 	cargo fmt --check

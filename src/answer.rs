@@ -127,7 +127,7 @@ impl core::fmt::Display for Advice<'_> {
                 f.write_str(": the clock of this machine is wrong")?;
                 return match self.skew {
                     Some(skew @ 0..) => write!(f, ", {skew} s ahead of S3's"),
-                    Some(skew) => write!(f, ", {} s behind S3's", -skew),
+                    Some(skew) => write!(f, ", {} s behind S3's", skew.unsigned_abs()),
                     None => Ok(()),
                 };
             }

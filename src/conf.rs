@@ -2,7 +2,7 @@
 
 use core::ffi::{c_char, c_void};
 use core::{mem, ptr, slice};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::rc::Rc;
 use std::{env, fs};
@@ -156,7 +156,7 @@ pub struct MainConf {
     /// Whether a location serves a bucket.
     pub serves: bool,
     /// The words of the proxy module's configuration that a command writes.
-    pub footprints: HashMap<&'static str, Rc<[usize]>>,
+    pub footprints: BTreeMap<&'static str, Rc<[usize]>>,
     /// One signer for each key, region and service, so that each derives one key a day.
     signers: Vec<Rc<Signer>>,
     /// The resolver with the system's name servers, once a location needed it.

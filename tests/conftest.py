@@ -1,4 +1,8 @@
+import datetime
+import os
+import platform
 import subprocess
+from pathlib import Path
 
 import pytest
 from harness import MODULE, NGINX, Nginx, Recorder, SeaweedFS, make_ca
@@ -10,6 +14,42 @@ def pytest_sessionstart(session):
     version = subprocess.run([NGINX, "-V"], capture_output=True, text=True, check=True).stderr
     if "--with-debug" not in version:
         pytest.exit(f"{NGINX} is built without --with-debug: tests read its debug log", 2)
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("torture")
+    group.addoption("--quick", action="store_true", help="the short form, for the gate")
+    group.addoption("--report", type=Path, help="where the table goes when everything held")
+
+
+HELD = pytest.StashKey[list]()
+
+
+@pytest.fixture
+def quick(request):
+    """Whether torture is to be short."""
+    return request.config.getoption("--quick")
+
+
+@pytest.fixture
+def held(request):
+    """Adds a row to the table of torture: what was tried, and what was seen to hold."""
+    rows = request.config.stash.setdefault(HELD, [])
+    part = request.module.__doc__.splitlines()[0].partition(":")[0].rstrip(".")
+    return lambda tried, saw: rows.append(f"| {part} | {tried} | {saw} |")
+
+
+def pytest_sessionfinish(session, exitstatus):
+    report = session.config.getoption("--report")
+    if report is None or exitstatus != 0:
+        return
+    version = subprocess.run([NGINX, "-v"], capture_output=True, text=True, check=True).stderr
+    rows = session.config.stash[HELD]
+    report.write_text("\n".join([
+        "# Results of `make torture`", "",
+        f"{datetime.date.today()}, {version.split()[-1]}, {os.cpu_count()} cores, "
+        f"Linux {platform.release()}", "",
+        "| | tried | what held |", "| --- | --- | --- |", *rows, ""]))  # fmt: skip
 
 
 @pytest.fixture

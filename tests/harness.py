@@ -10,6 +10,7 @@ import hmac
 import json
 import os
 import random
+import shlex
 import shutil
 import signal
 import socket
@@ -30,6 +31,12 @@ MODULE = Path(
         "TEST_MODULE", ROOT / "target/release/libngx_http_s3_private_bucket_module.so"
     )
 )
+# What nginx is run by (valgrind), and other modules that are loaded: before this one and behind it.
+WRAPPER = shlex.split(os.environ.get("TEST_WRAPPER", ""))
+MODULES = [
+    [f"load_module {module};" for module in os.environ.get(name, "").split()]
+    for name in ("TEST_MODULES_BEFORE", "TEST_MODULES_AFTER")
+]
 WEED = ROOT / "target/venv/bin/weed"
 TIMEOUT = 30
 
@@ -152,7 +159,9 @@ class Nginx:
         if server:
             server = f"server {{ listen 127.0.0.1:{self.port} {self.listen}; {server} }}"
         (d / "nginx.conf").write_text(f"""
+{"".join(MODULES[0])}
 load_module {self.module};
+{"".join(MODULES[1])}
 user root;
 worker_processes 1;
 daemon off;
@@ -182,7 +191,7 @@ http {{
         new.rename(self.dir / "clock")
 
     def command(self, *args):
-        nginx = [NGINX, "-p", str(self.dir), "-e", str(self.dir / "error.log")]
+        nginx = [*WRAPPER, NGINX, "-p", str(self.dir), "-e", str(self.dir / "error.log")]
         nginx += ["-c", str(self.dir / "nginx.conf"), *args]
         if self.resolv_conf is None:
             return nginx
@@ -216,16 +225,13 @@ http {{
         pid = self.process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
-        def is_worker(child):
-            # One that ends meanwhile is none.
-            with contextlib.suppress(OSError):
-                return b"worker process" in Path(f"/proc/{child}/cmdline").read_bytes()
-
-        return {c for c in children if is_worker(c)}
+        # By the log, as valgrind hides the titles that nginx gives its processes.
+        log = self.error_log()
+        return {child for child in children if f"start worker process {child}\n" in log}
 
     def reload(self):
         """Reloads, and waits until only new workers are left."""
-        old = self.workers()
+        old = wait_until(self.workers, "workers")
         os.kill(self.process.pid, signal.SIGHUP)
         wait_until(lambda: (now := self.workers()) and not now & old, "new workers")
 

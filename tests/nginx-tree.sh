@@ -4,6 +4,7 @@
 #   debian  the source in nginx-dev with Debian's own flags
 #   1.28    the source in the crate nginx-src, flags as in nginx.org's packages (those of
 #           nginx-debug: tests read the debug log); builds the nginx as well
+#   1.28-malloc  the same with pools that get each piece from malloc(), so that valgrind sees it
 set -euo pipefail
 tree=$(realpath -m "$1")
 version=$2
@@ -19,7 +20,7 @@ debian)
     flags=("${NGX_CONF_FLAGS[@]}")
     configure=./configure
     ;;
-1.28)
+1.28*)
     cargo vendor -q --locked --manifest-path tests/nginx-src/Cargo.toml "$tree/crates" >/dev/null
     mv "$tree/crates/nginx-src/nginx" "$tree/src"
     rm -r "$tree/crates"
@@ -41,10 +42,11 @@ debian)
         --with-ld-opt='-Wl,-z,relro -Wl,-z,now -Wl,--as-needed -pie'
         --with-debug
     )
+    [ "$version" = 1.28 ] || flags+=(--with-cc-opt='-g -O1 -fPIC -DNGX_DEBUG_PALLOC=1')
     configure=auto/configure
     ;;
 *)
-    echo "NGINX=$version: there is debian, 1.28 and trixie" >&2
+    echo "NGINX=$version: there is debian, 1.28, 1.28-malloc and trixie" >&2
     exit 1
     ;;
 esac

@@ -2,7 +2,8 @@
 # Installs what the build and the tests need: Debian packages, and a Python environment in target/.
 #
 # With "deb" or "rpm", what building that kind of package needs too; with "bench", what measuring
-# does; with "roots", what making another Debian in target/ does.
+# does; with "torture", what that does: other modules of Debian's nginx too; with "roots", what making
+# another Debian in target/ does.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,6 +14,10 @@ for kind; do
     deb) packages+=(build-essential debhelper lintian) ;;
     rpm) packages+=(rpm) ;;
     bench) packages+=(valgrind wrk) ;;
+    torture)
+        packages+=(valgrind g++ libnginx-mod-http-{lua,js,headers-more-filter,cache-purge}
+            libnginx-mod-http-brotli-{filter,static})
+        ;;
     roots) packages+=(debootstrap) ;;
     esac
 done

@@ -1,0 +1,55 @@
+//! Keys, and the request targets that ask for them.
+#![no_main]
+
+use fuzz::answer::{may_be_folder, with_slash};
+use fuzz::object::{check_key, key_in_uri, sorted_arguments, KeyError, Target, MAX_KEY};
+use fuzz::{decode, fields};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let [location, names, args, uri] = fields(data);
+
+    let key = key_in_uri(uri, location);
+    assert!(uri.ends_with(key));
+    let dots = key.split(|&b| b == b'/').any(|s| matches!(s, b"." | b".."));
+    match check_key(key) {
+        Ok(()) => assert!(!key.is_empty() && key.len() <= MAX_KEY && !key.contains(&0) && !dots),
+        Err(KeyError::Empty) => assert!(key.is_empty()),
+        Err(KeyError::TooLong) => assert!(key.len() > MAX_KEY),
+        Err(KeyError::Nul) => assert!(key.contains(&0)),
+        Err(KeyError::DotSegment) => assert!(dots),
+    }
+
+    let names = names.split(|&b| b == b',').filter(|n| !n.is_empty()).map(Box::from).collect();
+    let pass_args = sorted_arguments(names);
+    let target = Target { bucket_in_path: Some(b"bucket"), key, args, pass_args: &pass_args };
+    let mut out = vec![0; target.len()];
+    assert_eq!(target.write(&mut out), out.len());
+    let (path, query) = match out.iter().position(|&b| b == b'?') {
+        Some(at) => (&out[..at], Some(&out[at + 1..])),
+        None => (&out[..], None),
+    };
+    assert_eq!(decode(path, true), [b"/bucket/", key].concat());
+    let passed: Vec<&[u8]> = query.iter().flat_map(|q| q.split(|&b| b == b'&')).map(name).collect();
+    assert!(passed.is_sorted_by(|a, b| a < b), "signed in this order");
+    for passed in passed {
+        let passed = decode(passed, false);
+        assert!(pass_args.iter().any(|name| **name == passed));
+    }
+    query.iter().flat_map(|q| q.split(|&b| b == b'&')).for_each(|arg| {
+        decode(arg.splitn(2, |&b| b == b'=').nth(1).expect("an equals sign"), false);
+    });
+
+    let _ = may_be_folder(key);
+    if let Some(parts) = with_slash(uri) {
+        let location = parts.concat();
+        let path = location.split(|&b| b == b'?').next().unwrap();
+        let (segment, rest) = path.split_at(path.iter().position(|&b| b == b'/').unwrap());
+        assert!(!segment.is_empty() && !segment.contains(&b':'), "it stays on this host");
+        assert!(rest == b"/" || segment == b"." && !rest.starts_with(b"//"));
+    }
+});
+
+fn name(arg: &[u8]) -> &[u8] {
+    arg.split(|&b| b == b'=').next().unwrap()
+}

@@ -1,0 +1,48 @@
+//! The module's pure code, for the fuzzers in bin/.
+
+#[path = "../../../src"]
+mod module {
+    pub mod answer;
+    #[path = "auth"]
+    pub mod auth {
+        pub mod credentials;
+        pub mod secret;
+        pub mod sigv4;
+    }
+    pub mod endpoint;
+    pub mod object;
+    pub mod resolver;
+}
+
+pub use module::{answer, auth, endpoint, object, resolver};
+
+/// The fields of an input, which stand between bytes that no UTF-8 text has. The last field may
+/// have any byte.
+pub fn fields<const N: usize>(data: &[u8]) -> [&[u8]; N] {
+    let mut fields = data.splitn(N, |&b| b == 0xff);
+    std::array::from_fn(|_| fields.next().unwrap_or_default())
+}
+
+/// Undoes UriEncode, strictly: every byte that is not unreserved is an escape in upper case.
+pub fn decode(encoded: &[u8], slash: bool) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut rest = encoded.iter();
+    while let Some(&b) = rest.next() {
+        if b == b'%' {
+            let digits: Vec<u8> = rest.by_ref().take(2).copied().collect();
+            assert!(digits.iter().all(|d| matches!(d, b'0'..=b'9' | b'A'..=b'F')));
+            let text = std::str::from_utf8(&digits).unwrap();
+            let byte = u8::from_str_radix(text, 16).unwrap();
+            assert!(!is_plain(byte, slash), "{byte:#x} needs no escape");
+            out.push(byte);
+        } else {
+            assert!(is_plain(b, slash), "{b:#x} needs an escape");
+            out.push(b);
+        }
+    }
+    out
+}
+
+fn is_plain(b: u8, slash: bool) -> bool {
+    b.is_ascii_alphanumeric() || b"-._~".contains(&b) || (slash && b == b'/')
+}
