@@ -168,7 +168,7 @@ pub unsafe extern "C" fn handle(r: *mut ngx_http_request_t) -> ngx_int_t {
                 let module = S3PrivateBucket::module();
                 *(*r).ctx.add(module.ctx_index) = object.cast();
                 let rc = (serving.proxy_handler)(r);
-                if serving.masks && rc == Status::NGX_DONE.into() {
+                if rc == Status::NGX_DONE.into() {
                     watch(r, object);
                 }
                 rc

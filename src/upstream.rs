@@ -17,7 +17,7 @@ use ngx::ffi::{
     NGX_HTTP_CACHE_EXPIRED, NGX_HTTP_CACHE_STALE, NGX_HTTP_UPSTREAM_FT_HTTP_403,
     NGX_HTTP_UPSTREAM_FT_HTTP_404, NGX_HTTP_UPSTREAM_FT_HTTP_429, NGX_HTTP_UPSTREAM_FT_HTTP_500,
     NGX_HTTP_UPSTREAM_FT_HTTP_502, NGX_HTTP_UPSTREAM_FT_HTTP_503, NGX_HTTP_UPSTREAM_FT_HTTP_504,
-    NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_WARN,
+    NGX_HTTP_UPSTREAM_INVALID_HEADER, NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_WARN,
 };
 use ngx::ngx_log_error;
 
@@ -86,10 +86,15 @@ unsafe extern "C" fn process_header(r: *mut ngx_http_request_t) -> ngx_int_t {
             let Some(hook) = object.answer.process_header else {
                 return Status::NGX_ERROR.into();
             };
+            let version = (*r).http_version;
             let rc = hook(r);
             let (Some(object), Some(u)) = (object_mut(r), (*r).upstream.as_mut()) else {
                 return Status::NGX_ERROR.into();
             };
+            if u.headers_in.status_n == 0 {
+                // The proxy module lets what is not HTTP pass as HTTP/0.9.
+                (*r).http_version = version;
+            }
             // Behind the status line the proxy module goes on with another hook.
             let next = u.process_header.replace(process_header);
             if next.map(|f| f as usize) != Some(process_header as *const () as usize) {
@@ -120,11 +125,23 @@ unsafe fn judge(
     object: &mut Object,
 ) -> ngx_int_t {
     let Ok(status) = u16::try_from(u.headers_in.status_n) else { return Status::NGX_OK.into() };
-    if shown(status, None).is_none() {
-        return Status::NGX_OK.into();
-    }
     // SAFETY: r is the request of u, whose buffer holds what has arrived.
     unsafe {
+        if shown(status, None).is_none() {
+            if !is_endless(r, u, status) {
+                return Status::NGX_OK.into();
+            }
+            let log = (*(*r).connection).log;
+            ngx_log_error!(
+                NGX_LOG_ERR,
+                log,
+                "s3_private_bucket: S3 answered without a valid length or chunks"
+            );
+            return NGX_HTTP_UPSTREAM_INVALID_HEADER as ngx_int_t;
+        }
+        if !serving.masks {
+            return Status::NGX_OK.into();
+        }
         let body = match u.buffer.last.offset_from(u.buffer.pos) {
             len @ 1.. => slice::from_raw_parts(u.buffer.pos, len as usize),
             _ => &[],
@@ -132,7 +149,7 @@ unsafe fn judge(
         let head = method(r) == Some(Method::Head);
         let length = u.headers_in.content_length_n;
         let chunked = u.headers_in.chunked() != 0;
-        let cached = u.cache_status() >= NGX_HTTP_CACHE_STALE;
+        let cached = is_cached(u);
         let code = match (cached, head) {
             (true, _) => cached_code(status),
             (_, true) => None,
@@ -167,6 +184,24 @@ unsafe fn judge(
         }
     }
     Status::NGX_OK.into()
+}
+
+/// Whether nginx has the answer from its cache.
+fn is_cached(u: &ngx_http_upstream_t) -> bool {
+    u.cache_status() >= NGX_HTTP_CACHE_STALE
+}
+
+/// Whether an answer ends with its connection, so that half of an object could not be told from
+/// all of it. S3 sends a length or chunks. The proxy module takes a `Content-Length` that it cannot
+/// read for none, and what is not HTTP for an object (of status 0).
+unsafe fn is_endless(r: *mut ngx_http_request_t, u: &ngx_http_upstream_t, status: u16) -> bool {
+    let unframed = u.headers_in.content_length_n < 0 && u.headers_in.chunked() == 0;
+    match status {
+        0 => true,
+        204 | 304 => false,
+        // SAFETY: the caller's promise: r is the request of u.
+        _ => unframed && !is_cached(u) && unsafe { method(r) } != Some(Method::Head),
+    }
 }
 
 /// What the client sees of an answer with this status and code.

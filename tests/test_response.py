@@ -263,6 +263,58 @@ def test_codes_that_come_late(nginx, chunked):
     slow.close()
 
 
+class Bytes(Recorder):
+    """Answers with the bytes of `said`, and closes the connection."""
+
+    said = b""
+
+    def serve(self, s, _):
+        with s, s.makefile("rb") as f:
+            self.requests.append(b"".join(iter(f.readline, b"\r\n")))
+            s.sendall(self.said)
+
+
+@pytest.mark.parametrize("errors", ["mask", "pass"])
+def test_an_object_without_an_end(nginx, tmp_path, errors):
+    """Half of it would look like all of it."""
+    origin = Bytes()
+    s3 = f"s3_private_bucket_endpoint {origin.url}; s3_private_bucket_errors {errors};"
+    n = nginx(
+        f"""
+        location /m/ {{ s3_private_bucket example-bucket; {s3} }}
+        location /c/ {{
+            s3_private_bucket example-bucket; {s3} proxy_cache z; proxy_cache_valid 200 206 1d;
+        }}""",
+        f"proxy_cache_path {tmp_path}/cache keys_zone=z:1m;",
+    )
+    for i, (said, reason) in enumerate([
+        (b"HTTP/1.1 200 OK\r\n\r\nhalf", "S3 answered without a valid length or chunks"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 12x\r\n\r\nhalf", "a valid length or chunks"),
+        (b"HTTP/1.0 206 OK\r\nContent-Length:\r\n\r\nhalf", "a valid length or chunks"),
+        (b"half of something\r\n" * 10, "without a valid length or chunks"),
+        (b"\r\n\r\nhalf", "without a valid length or chunks"),
+    ]):  # fmt: skip
+        for location in ("m", "c"):
+            origin.said = said
+            before = n.error_log().count(reason)
+            assert n.get(f"/{location}/{i}").status == 502, said
+            assert n.error_log().count(reason) == before + 1
+            origin.said = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhalf"
+            assert n.get(f"/{location}/{i}").body == b"half"
+        origin.said = b""
+        assert n.get(f"/c/{i}").body == b"half", "from the cache"
+
+    for said, status in [
+        (b"half of something\r\n" * 10, 502),
+        (b"HTTP/1.1 200 OK\r\n\r\n", 200),
+        (b"HTTP/1.1 304 Not Modified\r\n\r\n", 304),
+    ]:
+        origin.said = said
+        assert n.get("/m/head", method="HEAD").status == status
+    assert n.get("/m/a", headers={"If-None-Match": '"x"'}).status == 304
+    origin.close()
+
+
 def test_connections_live_on(nginx, origin):
     """1,000 missing keys over one connection of the client and one to S3."""
     n = nginx(

@@ -1,0 +1,288 @@
+"""Bad input: whatever a client sends, S3 is asked for an object below the prefix or not at all."""
+
+import contextlib
+import random
+import re
+import socket
+import struct
+import urllib.parse
+from collections import Counter
+
+import pytest
+from harness import Authorization, Recorder, free_port, read_response
+
+REQUESTS = 20_000
+CREDENTIALS = "access_key_id=AKID secret_access_key=data:key"
+# What begins a key: a location, the prefix that it adds, and how it proves who it is.
+PREFIXES = {
+    "/media/": "/example-bucket/tenants/one/",
+    "/signed/": "/example-bucket/tenants/two/",
+    "/re/": "/example-bucket/tenants/three/x-",
+}
+SERVER = f"""
+    s3_private_bucket_pass_args versionId;
+    # The client closes its half when all is sent, so that no request is waited for in vain.
+    proxy_ignore_client_abort on;
+    location /media/ {{ s3_private_bucket example-bucket prefix=tenants/one/; }}
+    location /signed/ {{
+        s3_private_bucket example-bucket prefix=tenants/two/;
+        s3_private_bucket_auth sigv4 {CREDENTIALS};
+    }}
+    location ~ ^/re/(.*)$ {{
+        s3_private_bucket example-bucket prefix=tenants/three/;
+        s3_private_bucket_key x-$1;
+    }}
+"""
+
+PIECES = [
+    *PREFIXES, "media", "..", ".", "/..", "/../", "/./", "../", "/", "//", "///", "\\", "..\\",
+    "%2e%2e", "%2E.", ".%2e", "%2e", "%2f", "%2F..%2f", "%5c", "%00", "%", "%z", "%4", "%%", "%25",
+    "%252e%252e", "%c0%ae", "%c0%af", "%e0%80%af", "%ff", "\xff", "\xfc", "%0d%0aX-Amz-Acl:%20x",
+    "%0a", "%20", "+", "a", "b.jpg", "index.html", "?", "&", "=", "#", "%3f", "%23", ";", ":", "@",
+    "'", '"', "<", "$host", "${uri}", "$1", "\t", "versionId=1", "versionId=%00%0a&acl", "acl",
+    "uploads&", "list-type=2", "X-Amz-Signature=x", "example-bucket", "tenants/other/",
+    "http://evil.example/", "\u00e9",
+]  # fmt: skip
+METHODS = ["GET"] * 120 + ["HEAD"] * 40 + [
+    "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PATCH", "PROPFIND", "get", "GETX", "",
+    "G\0T", "GET GET", "GET\t", "\r\nGET", " GET", "_",
+]  # fmt: skip
+VERSIONS = ["HTTP/1.1"] * 60 + ["HTTP/1.0", "HTTP/2.0", "HTTP/1.1 x", "HTTP/9", "http/1.1", ""]
+CONDITIONS = ["Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since",
+              "If-Unmodified-Since"]  # fmt: skip
+NAMES = CONDITIONS * 8 + [
+    "Host", "User-Agent", "Referer", "Authorization", "Cookie", "X-Amz-Acl", "x-amz-date",
+    "x-amz-security-token", "X-Amz-Copy-Source", "X-Forwarded-For", "X-Forwarded-Host", "Connection",
+    "Upgrade", "Expect", "TE", "Trailer", "Transfer-Encoding", "Content-Length", "Content-Type",
+    "Accept-Encoding", "Proxy", "X_Amz_Acl", "X-HTTP-Method-Override", "X-Original-URL", "Via", "",
+    "a b", "X\0", "\x0bHost", "Hos", "X-" + "n" * 300,
+]  # fmt: skip
+VALUES = [
+    "bytes=0-3", "bytes=0-0,5-9", "bytes=-1", '"tag"', "*", "Mon, 02 Nov 2026 10:00:00 GMT", "", "x",
+    "close", "keep-alive, Host, User-Agent", "100-continue", "chunked", "gzip, chunked", "5", "-1",
+    "99999999999999999999", "evil.example", "evil.example:80, x", "PUT", "\x01", "a\0b", "\xff\xfe",
+    "a\r b", "x\r\n folded", "v" * 9000, "AWS4-HMAC-SHA256 Credential=x",
+]  # fmt: skip
+# What HTTP may trim or join: these are compared with what was sent.
+SENT = {v.strip() for v in VALUES}
+
+
+class Generator:
+    def __init__(self, seed):
+        self.random = random.Random(seed)
+
+    def pick(self, choices):
+        return self.random.choice(choices)
+
+    def path(self):
+        path = self.pick([*PREFIXES] * 4 + ["/", "", "//"])
+        for _ in range(self.pick([0, 1, 1, 2, 3, 6])):
+            if self.random.random() < 0.1:
+                path += chr(self.random.randrange(256))
+            else:
+                path += self.pick(PIECES)
+        if self.random.random() < 0.03:
+            path += self.pick("a%/.+ ") * self.random.choice([1000, 1025, 8000, 8200, 33_000])
+        return path
+
+    def target(self):
+        form = self.random.random()
+        if form < 0.85:
+            return self.path()
+        return self.pick(["http://evil.example", "https://x:y@media.example.com", "HTTP://[::1]:9",
+                          "//evil.example", "http:/", "ftp://x", "*", "evil.example:80", "?", "#",
+                          "http://"]) + self.path()  # fmt: skip
+
+    def headers(self):
+        headers = [("Host", "media.example.com")] if self.random.random() < 0.9 else []
+        for _ in range(self.pick([0, 0, 1, 1, 2, 5])):
+            header = self.pick(NAMES), self.pick(VALUES)
+            headers += [header] * self.pick([1, 1, 1, 2, 3])
+        if self.random.random() < 0.01:
+            headers += [("X-Many", "x" * 900)] * 40
+        return headers
+
+    def http1(self):
+        """A request as bytes."""
+        end = self.pick(["\r\n"] * 40 + ["\n", "\r"])
+        line = " ".join([self.pick(METHODS), self.target(), self.pick(VERSIONS)])
+        colon = self.pick([": "] * 60 + [":", " : ", "\t:", ""])
+        lines = [line, *(name + colon + value for name, value in self.headers()), "", ""]
+        body = self.pick(["", "", "hello", "0\r\n\r\n", "GET /media/smuggled HTTP/1.1\r\n\r\n"])
+        return (end.join(lines) + body).encode("latin1")
+
+    def http2(self):
+        """Header fields of a request."""
+        pseudo = [(":method", self.pick(METHODS)), (":path", self.target()),
+                  (":scheme", self.pick(["http"] * 9 + ["https", "", "x:"])),
+                  (":authority", self.pick(["media.example.com"] * 9 + ["evil.example/x", "", "a b"]))]
+        exact = self.random.random() < 0.1
+        headers = [(name if exact else name.lower(), value) for name, value in self.headers()
+                   if exact or name not in ("Host", "Connection", "Upgrade", "Transfer-Encoding", "")]
+        trick = self.random.random()
+        if trick < 0.1:
+            pseudo.append(self.pick(pseudo))
+        elif trick < 0.2:
+            pseudo.append((self.pick([":path", ":method", ":status", ":x", ":"]), self.target()))
+        elif trick < 0.3:
+            pseudo.remove(self.pick(pseudo))
+        elif trick < 0.4:
+            headers, pseudo = pseudo, headers
+        elif trick < 0.5:
+            self.random.shuffle(pseudo)
+        return pseudo + headers
+
+
+def frame(kind, flags, stream, payload):
+    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
+
+
+def literal(text):
+    """A string of HPACK (RFC 7541, 5.2), not compressed."""
+    data = text.encode("latin1")
+    if len(data) < 127:
+        return bytes([len(data)]) + data
+    rest, out = len(data) - 127, [127]
+    while rest >= 128:
+        out.append(rest % 128 + 128)
+        rest //= 128
+    return bytes([*out, rest]) + data
+
+
+def send_http1(port, data):
+    """The first status of the answer, or None when nginx only closed the connection."""
+    with socket.create_connection(("127.0.0.1", port), 30) as s, s.makefile("rb") as f:
+        with contextlib.suppress(ConnectionError):
+            s.sendall(data)
+            s.shutdown(socket.SHUT_WR)
+        try:
+            line = f.readline()
+        except ConnectionError:
+            return None
+        # HTTP/0.9 has no status.
+        match = re.match(rb"HTTP/1\.\d (\d+) ", line)
+        with contextlib.suppress(ConnectionError):
+            f.read()
+        return int(match.group(1)) if match else None
+
+
+def send_http2(port, headers):
+    """Sends one request and waits until nginx has answered or refused it."""
+    fields = b"".join(b"\0" + literal(name) + literal(value) for name, value in headers)
+    # As much as one frame holds, the rest in continuations.
+    parts = [fields[i : i + 16_384] for i in range(0, max(len(fields), 1), 16_384)]
+    data = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"")
+    for i, part in enumerate(parts):
+        flags = (1 if i == 0 else 0) | (4 if i == len(parts) - 1 else 0)
+        data += frame(1 if i == 0 else 9, flags, 1, part)
+    with socket.create_connection(("127.0.0.1", port), 30) as s, s.makefile("rb") as f:
+        with contextlib.suppress(ConnectionError):
+            s.sendall(data)
+            while head := f.read(9):
+                size = int.from_bytes(head[:3], "big")
+                kind, flags = head[3], head[4]
+                f.read(size)
+                if kind in (3, 7) or (kind in (0, 1) and flags & 1):
+                    return
+
+
+def check(recorded):
+    """Asserts that what reached S3 is what the module may ask for."""
+    head = recorded.head.decode("latin1")
+    line, *fields = head.split("\r\n")
+    match = re.fullmatch(r"(GET|HEAD) (/[!-~]*) HTTP/1\.1", line)
+    assert match, head
+    path, _, query = match.group(2).partition("?")
+    assert not query or re.fullmatch(r"versionId=[A-Za-z0-9._~%-]*", query), head
+    (prefix,) = [p for p in PREFIXES.values() if path.startswith(p)]
+    key = urllib.parse.unquote_to_bytes(path).removeprefix(b"/example-bucket/")
+    assert not {b".", b".."} & set(key.split(b"/")) and b"\0" not in key and len(key) <= 1024, head
+    # Encoded once, and as AWS does.
+    assert re.fullmatch(r"(?:[A-Za-z0-9._~/-]|%[0-9A-F]{2})*", path), head
+
+    names = [field.partition(": ")[0] for field in fields]
+    assert len(set(names)) == len(names), head
+    proof = {"/example-bucket/tenants/two/": {"Authorization", "X-Amz-Date", "X-Amz-Content-Sha256"}}
+    needed = {"Host"} | proof.get(prefix, {"User-Agent"})
+    assert needed <= set(names) <= needed | set(CONDITIONS), head
+    for name in CONDITIONS:
+        assert recorded.get(name) is None or recorded.get(name).strip() in SENT, head
+    if "Authorization" in needed:
+        Authorization(recorded, "key", "AKID")
+    else:
+        assert recorded.get("User-Agent") == "open-sesame", head
+
+
+@pytest.fixture
+def served(tmp_path, nginx, origin):
+    origin.answer = lambda _: (200, [("Content-Type", "text/plain")], b"object")
+    port = free_port()
+    n = nginx(f"listen 127.0.0.1:{port} http2; {SERVER}", http="client_header_timeout 10s;",
+              top="worker_rlimit_core 0;")  # fmt: skip
+    return n, port
+
+
+@pytest.mark.parametrize("http2", [False, True])
+def test_generated_requests(served, origin, held, http2):
+    n, port = served
+    generator, statuses = Generator(20261124 + http2), Counter()
+    for _ in range(REQUESTS):
+        if http2:
+            send_http2(port, generator.http2())
+        else:
+            statuses[send_http1(n.port, generator.http1())] += 1
+    assert read_response_of(n).status == 200
+    for recorded in origin.requests:
+        assert recorded.get("Host") == f"127.0.0.1:{origin.port}"
+        check(recorded)
+    # An encoding or a version that nginx does not know.
+    assert not any((status or 0) >= 500 for status in set(statuses) - {501, 505}), statuses
+    reached = len(origin.requests)
+    assert reached > REQUESTS / 20, statuses
+    held(f"{REQUESTS:,} generated requests of HTTP/{1 + http2}, {reached:,} of them passed on",
+         "each asks for an object below the prefix, with the allowed headers only")  # fmt: skip
+
+
+def test_every_byte(served, origin, held):
+    n, _ = served
+    places = ["GET /media/{}a HTTP/1.1\r\nHost: x\r\n\r\n", "GET /re/a{} HTTP/1.1\r\nHost: x\r\n\r\n",
+              "GET /media/a?versionId={} HTTP/1.1\r\nHost: x\r\n\r\n",
+              "GET /media/a HTTP/1.1\r\nHost: x\r\nIf-Match: {}\r\n\r\n",
+              "GET /media/a HTTP/1.1\r\nHost: x{}\r\n\r\n", "{}GET /media/a HTTP/1.1\r\nHost: x\r\n\r\n",
+              "GET /media/a HTTP/1.1{}\r\nHost: x\r\n\r\n"]  # fmt: skip
+    values = [chr(b) for b in range(256)]
+    for place in places:
+        for text in [*values, *(f"%{b:02x}" for b in range(256))]:
+            send_http1(n.port, place.format(text).encode("latin1"))
+    SENT.update(v.strip() for v in [*values, *(f"%{b:02x}" for b in range(256))])
+    for recorded in origin.requests:
+        check(recorded)
+    # All but NUL are bytes of a key.
+    keys = {urllib.parse.unquote_to_bytes(r.target.partition("?")[0]) for r in origin.requests}
+    missing = [b for b in range(1, 256) if b"/example-bucket/tenants/one/" + bytes([b, 97]) not in keys]
+    # nginx merges slashes.
+    assert missing == [ord("/")]
+    held(f"{len(places) * 512:,} requests with each byte in {len(places)} places",
+         "as above; every byte but NUL is sent in a key")  # fmt: skip
+
+
+def read_response_of(n):
+    with socket.create_connection(("127.0.0.1", n.port), 30) as s, s.makefile("rb") as f:
+        s.sendall(b"GET /media/last HTTP/1.1\r\nHost: x\r\n\r\n")
+        return read_response(f)
+
+
+def test_the_check_sees(origin):
+    good = f"GET /example-bucket/tenants/one/a HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: open-sesame"
+    recorder = Recorder()
+    recorder.close()
+    from harness import Recorded
+
+    check(Recorded(good.encode(), 1))
+    for old, new in [
+        ("GET", "PUT"), ("one/a", "one/../x"), ("one/a", "other"), ("/a ", "/a?acl "), ("/a ", "/+ "),
+        ("Host", "X-Amz-Acl: x\r\nHost"), ("Host", "Host: x\r\nHost"), ("open-sesame", "x"),
+        ("/a ", "/%2e "), ("/a ", "/%00 "),
+    ]:  # fmt: skip
+        with pytest.raises((AssertionError, ValueError)):
+            check(Recorded(good.replace(old, new).encode(), 1))
