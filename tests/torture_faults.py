@@ -197,7 +197,7 @@ class Load:
 
     def said(self):
         """The counts as text."""
-        return ", ".join(f"{n} {what}" for what, n in sorted(self.answers.items(), key=str))
+        return ", ".join(f"{n:,} × {what}" for what, n in sorted(self.answers.items(), key=str))
 
 
 SERVER = """
@@ -262,9 +262,11 @@ def test_faults_of_s3(served, origin, quick, held):
         errors = set(load.answers) - {"cut", 404, 502, 504}
         assert errors <= ({"whole"} if "body" in name or "more" in name or "chunks" in name else set()), (
             name, load.answers)  # fmt: skip
+        said = load.said()
         origin.fault = None
         resumes(n, load)
-        held(f"S3 {name.replace('_', ' ')}", f"{load.said()}; then all whole, from the cache too")
+        what = name.replace("_", " ").replace("http", "HTTP").replace("mb", "MB")
+        held(f"S3 {what}", f"{said}; then all whole, from the cache too")
 
 
 def test_s3_stops_and_starts(served, origin, quick, held):
@@ -279,8 +281,9 @@ def test_s3_stops_and_starts(served, origin, quick, held):
             before = load.answers["whole"]
             wait_until(lambda before=before: load.answers["whole"] > before + 10, "service")
     assert set(load.answers) <= {"whole", "cut", 502, 504}
+    said = load.said()
     resumes(n, load)
-    held("S3 is stopped and started", f"{load.said()}; service resumes by itself")
+    held("S3 is stopped and started", f"{said}; service resumes by itself")
 
 
 def test_killed_workers(served, quick, held):
@@ -296,8 +299,9 @@ def test_killed_workers(served, quick, held):
             wait_until(lambda old=worker: n.workers() - {old}, "another worker")
         load.more(20)
     assert set(load.answers) <= {"whole", "cut"}, load.answers
+    said = load.said()
     resumes(n, load)
-    held(f"{kills} workers killed with SIGKILL", f"{load.said()}; service resumes by itself")
+    held(f"{kills} workers killed with SIGKILL", f"{said}; service resumes by itself")
 
 
 def memory(pid):
@@ -371,9 +375,9 @@ def test_a_full_disk(served, disk, tmp_path, quick, held):
     assert load.answers["whole"], load.answers
     assert set(load.answers) <= {"whole", "cut", 500, 502}, load.answers
     disk("find", str(tmp_path / "cache"), "-type", "f", "-delete")
-    load.asked = load.asked[-3:]
+    said, load.asked = load.said(), load.asked[-3:]
     resumes(n, load)
-    held("the cache's disk is full", f"{load.said()}; service resumes with the first free space")
+    held("the cache's disk is full", f"{said}; service resumes with the first free space")
 
 
 def test_a_read_only_disk(served, disk, tmp_path, quick, held):
@@ -391,6 +395,6 @@ def test_a_read_only_disk(served, disk, tmp_path, quick, held):
     assert set(load.answers) <= {"whole", "cut", 500, 502}, load.answers
     disk("mount", "-o", "remount,rw", str(tmp_path / "cache"))
     disk("find", str(tmp_path / "cache"), "-type", "f", "-delete")
-    load.asked = load.asked[-3:]
+    said, load.asked = load.said(), load.asked[-3:]
     resumes(n, load)
-    held("the cache's disk is read-only", f"{load.said()}; what was cached is served; service resumes")
+    held("the cache's disk is read-only", f"{said}; what was cached is served; service resumes")
