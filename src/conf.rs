@@ -23,7 +23,7 @@ use crate::auth::secret::{is_secret_header, Secret, SecretError};
 use crate::auth::sigv4::Signer;
 use crate::auth::Auth;
 use crate::endpoint::{is_bucket_name, is_region, Addressing, Endpoint, EndpointError};
-use crate::object::{check_key, has_dot_segment, sorted_arguments, MAX_KEY};
+use crate::object::{has_dot_segment, sorted_arguments, Key, MAX_KEY};
 use crate::proxy;
 use crate::request::{Handler, Serving};
 
@@ -212,6 +212,9 @@ pub struct LocationConf {
     pub serving: Option<Rc<Serving>>,
     /// The location's array of all modules' configurations.
     pub loc_conf: Option<*mut *mut c_void>,
+    /// The same with a proxy configuration that passes no condition on, for requests that have
+    /// none; not where S3's answers are stored.
+    pub unconditional: Option<*mut *mut c_void>,
 }
 
 const EVERYWHERE: u32 = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF;
@@ -739,7 +742,7 @@ impl Directive for SetIndex {
         args: &[ngx_str_t],
     ) -> Result<(), ConfError> {
         let name = text(&args[0])?;
-        if check_key(name.as_bytes()).is_err() || name.starts_with('/') || name.ends_with('/') {
+        if Key::new(name.as_bytes()).is_err() || name.starts_with('/') || name.ends_with('/') {
             return Err(ConfError::Index(name.to_owned()));
         }
         set_once(&mut conf.index, name.into())

@@ -47,28 +47,45 @@ pub fn without_slash(key: &[u8]) -> &[u8] {
 
 /// Returns whether a decoded path has a `.` or `..` segment.
 pub fn has_dot_segment(path: &[u8]) -> bool {
-    // Few paths have a segment that begins with a dot: first a look without branches.
-    let pairs = path.iter().zip(path.iter().skip(1));
-    let behind_slash = pairs.fold(false, |found, pair| found | (pair == (&b'/', &b'.')));
-    (behind_slash || path.starts_with(b"."))
-        && path.split(|&b| b == b'/').any(|s| s == b"." || s == b"..")
+    path.split(|&b| b == b'/').any(|s| s == b"." || s == b"..")
 }
 
-/// Checks a decoded key, prefix included.
-///
-/// # Errors
-/// The first of [`KeyError`]'s reasons that applies.
-pub fn check_key(key: &[u8]) -> Result<(), KeyError> {
-    if key.is_empty() {
-        Err(KeyError::Empty)
-    } else if key.len() > MAX_KEY {
-        Err(KeyError::TooLong)
-    } else if key.iter().fold(false, |found, &b| found | (b == 0)) {
-        Err(KeyError::Nul)
-    } else if has_dot_segment(key) {
-        Err(KeyError::DotSegment)
-    } else {
-        Ok(())
+/// A decoded key that S3 may have, and the length of its encoding.
+#[derive(Clone, Copy)]
+pub struct Key<'a> {
+    bytes: &'a [u8],
+    encoded_len: usize,
+}
+
+impl<'a> Key<'a> {
+    /// Checks a decoded key, prefix included.
+    ///
+    /// # Errors
+    /// The first of [`KeyError`]'s reasons that applies.
+    pub fn new(bytes: &'a [u8]) -> Result<Self, KeyError> {
+        if bytes.is_empty() {
+            Err(KeyError::Empty)
+        } else if bytes.len() > MAX_KEY {
+            Err(KeyError::TooLong)
+        } else if is_plain(bytes) {
+            Ok(Key { bytes, encoded_len: bytes.len() })
+        } else if bytes.contains(&0) {
+            Err(KeyError::Nul)
+        } else if has_dot_segment(bytes) {
+            Err(KeyError::DotSegment)
+        } else {
+            Ok(Self::of_any_bytes(bytes))
+        }
+    }
+
+    fn of_any_bytes(bytes: &'a [u8]) -> Self {
+        Key { bytes, encoded_len: bytes.iter().map(|&b| if plain(b) { 1 } else { 3 }).sum() }
+    }
+
+    /// A path of AWS's test vectors, which S3 need not have.
+    #[cfg(test)]
+    pub fn unchecked(bytes: &'a [u8]) -> Self {
+        Self::of_any_bytes(bytes)
     }
 }
 
@@ -77,30 +94,37 @@ const fn unreserved(b: u8) -> bool {
     b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~')
 }
 
-/// For each byte, its length once encoded: 1 or 3. Looked up per byte on the hot path.
-const WIDTH: [u8; 256] = {
-    let mut table = [3; 256];
-    let mut b = 0;
-    while b < 256 {
-        if unreserved(b as u8) || b as u8 == b'/' {
-            table[b] = 1;
-        }
-        b += 1;
-    }
-    table
-};
+/// Bytes of a key that are not encoded. `-./` and the digits are next to each other: with two
+/// ranges the compiler looks at many bytes at a time.
+const fn plain(b: u8) -> bool {
+    matches!(b, b'-'..=b'9') | b.is_ascii_alphabetic() | (b == b'_') | (b == b'~')
+}
 
-/// The length in bytes of an encoded key.
-fn key_width(key: &[u8]) -> usize {
-    key.iter().map(|&b| usize::from(WIDTH[usize::from(b)])).sum()
+/// Whether a key is its own encoding and no segment of it begins with a dot, as in most requests:
+/// a look without branches, where the last bytes may be looked at twice. No short key is plain.
+fn is_plain(key: &[u8]) -> bool {
+    const STEP: usize = 16;
+    let Some(last) = key.len().checked_sub(STEP + 1) else { return false };
+    let mut odd = [!plain(key[0]) | (key[0] == b'.'); STEP];
+    let mut at = 0;
+    loop {
+        let pairs = key[at..][..STEP].iter().zip(&key[at + 1..][..STEP]);
+        for (odd, (&before, &this)) in odd.iter_mut().zip(pairs) {
+            *odd |= !plain(this) | ((before == b'/') & (this == b'.'));
+        }
+        if at == last {
+            return odd == [false; STEP];
+        }
+        at = last.min(at + STEP);
+    }
 }
 
 /// What a request asks S3 for, before it is written: the pieces of the request target.
 pub struct Target<'a> {
     /// The bucket, when the addressing style puts it into the path.
     pub bucket_in_path: Option<&'a [u8]>,
-    /// The decoded object key.
-    pub key: &'a [u8],
+    /// The object key.
+    pub key: Key<'a>,
     /// The client's query, encoded, without `?`.
     pub args: &'a [u8],
     /// The names of the arguments that may pass, decoded, in the order of [`sorted_arguments`].
@@ -111,7 +135,7 @@ impl Target<'_> {
     /// The length in bytes of what [`Target::write`] writes.
     pub fn len(&self) -> usize {
         let bucket = self.bucket_in_path.map_or(0, |b| 1 + b.len());
-        let mut len = bucket + 1 + key_width(self.key);
+        let mut len = bucket + 1 + self.key.encoded_len;
         self.each_arg(|name, value| {
             let name = name.iter().map(|&b| query_width(b));
             len += 2 + name.chain(decoded(value).map(query_width)).sum::<usize>();
@@ -133,11 +157,12 @@ impl Target<'_> {
             e.copy(bucket);
         }
         e.raw(b'/');
-        if key_width(self.key) == self.key.len() {
+        let key = self.key.bytes;
+        if self.key.encoded_len == key.len() {
             // Its own encoding, as most keys are.
-            e.copy(self.key);
+            e.copy(key);
         } else {
-            self.key.iter().for_each(|&b| e.path(b));
+            key.iter().for_each(|&b| e.path(b));
         }
 
         let mut separator = b'?';
@@ -233,7 +258,7 @@ impl Encoder<'_> {
     }
 
     fn path(&mut self, b: u8) {
-        if WIDTH[usize::from(b)] == 1 {
+        if plain(b) {
             self.raw(b);
         } else {
             self.escape(b);
@@ -263,6 +288,7 @@ mod tests {
     fn wire(bucket: Option<&str>, key: &[u8], args: &str, pass: &[&str]) -> String {
         let pass_args = sorted_arguments(pass.iter().map(|n| n.as_bytes().into()).collect());
         let bucket_in_path = bucket.map(str::as_bytes);
+        let key = Key::new(key).unwrap();
         let t = Target { bucket_in_path, key, args: args.as_bytes(), pass_args: &pass_args };
         let mut out = vec![0; t.len()];
         assert_eq!(t.write(&mut out), out.len(), "the length is exact");
@@ -287,12 +313,17 @@ mod tests {
 
     #[test]
     fn every_byte_has_one_encoding() {
-        for b in 0..=255u8 {
-            let w = wire(None, &[b], "", &[]);
-            if b.is_ascii_alphanumeric() || b"-._~/".contains(&b) {
-                assert_eq!(w.as_bytes(), [b'/', b]);
-            } else {
-                assert_eq!(w, format!("/%{b:02X}"));
+        for b in 1..=255u8 {
+            // Alone, and at both ends of what is looked at in one step.
+            for (before, after) in [(0, 1), (1, 0), (1, 15), (1, 16), (15, 1), (16, 15), (30, 1)] {
+                let (before, after) = ("a".repeat(before), "z".repeat(after));
+                let key = [before.as_bytes(), &[b], after.as_bytes()].concat();
+                let w = wire(None, &key, "", &[]);
+                if b.is_ascii_alphanumeric() || b"-._~/".contains(&b) {
+                    assert_eq!(w.as_bytes()[1..], key);
+                } else {
+                    assert_eq!(w, format!("/{before}%{b:02X}{after}"));
+                }
             }
         }
     }
@@ -358,7 +389,14 @@ mod tests {
             (b"..a/b..", Ok(())),
             (b"a//b/", Ok(())),
         ] {
-            assert_eq!(check_key(key), expected);
+            assert_eq!(Key::new(key).map(|_| ()), expected);
+            // The same at any place of a long key.
+            for n in 1..40 {
+                let long = ["x".repeat(n).as_bytes(), b"/", key].concat();
+                if expected == Err(KeyError::Nul) || expected == Err(KeyError::DotSegment) {
+                    assert_eq!(Key::new(&long).map(|_| ()), expected, "{n}");
+                }
+            }
         }
     }
 }

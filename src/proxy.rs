@@ -15,9 +15,10 @@ use std::rc::Rc;
 use ngx::core::NGX_CONF_OK;
 use ngx::ffi::{
     in_port_t, ngx_array_t, ngx_command_t, ngx_conf_t, ngx_cycle_t, ngx_http_conf_ctx_t,
-    ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_get_variable_index, ngx_http_module_t,
-    ngx_http_script_copy_var_len_code, ngx_http_upstream_main_conf_t, ngx_http_upstream_module,
-    ngx_http_upstream_srv_conf_t, ngx_int_t, ngx_keyval_t, ngx_module_t, ngx_pnalloc,
+    ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_get_variable_index,
+    ngx_http_max_module, ngx_http_module_t, ngx_http_script_copy_var_len_code,
+    ngx_http_upstream_conf_t, ngx_http_upstream_main_conf_t, ngx_http_upstream_module,
+    ngx_http_upstream_srv_conf_t, ngx_int_t, ngx_keyval_t, ngx_module_t, ngx_palloc, ngx_pnalloc,
     ngx_resolver_create, ngx_str_t, sockaddr_in, sockaddr_in6, AF_INET, AF_INET6, AF_UNIX,
     NGX_ERROR, NGX_HTTP_LOC_CONF_OFFSET, NGX_LOG_EMERG, NGX_LOG_WARN,
 };
@@ -604,7 +605,8 @@ unsafe fn install_own(
         let scheme = endpoint.scheme();
 
         let fresh = proxy.create(cf)?;
-        let array = *conf.loc_conf.ok_or(ProxyError::Nginx)?.add(proxy.ctx_index());
+        let array = conf.loc_conf.ok_or(ProxyError::Nginx)?;
+        let own = *array.add(proxy.ctx_index());
 
         let set = |name: &'static str, value: &str| -> Result<(), ProxyError> {
             if written.contains(&name) {
@@ -614,7 +616,7 @@ unsafe fn install_own(
         };
         if written.contains(&"proxy_pass") {
             for &i in &*proxy.footprint(cf, main, "proxy_pass")? {
-                *fresh.cast::<usize>().add(i) = proxy.words(array)[i];
+                *fresh.cast::<usize>().add(i) = proxy.words(own)[i];
             }
         } else {
             set("proxy_pass", &format!("{scheme}://{target}$s3_private_bucket_uri"))?;
@@ -639,14 +641,14 @@ unsafe fn install_own(
         if masks {
             set("proxy_intercept_errors", "on")?;
         }
-        let slice = if main.slice_range.is_some() { "$slice_range" } else { "" };
+        let slice = if slices(cf, array) { "$slice_range" } else { "" };
         set("proxy_cache_key", &format!("{scheme}://{host_text}$s3_private_bucket_uri{slice}"))?;
         // Inherited ones would change what S3 is asked; only these are looked for, as reading
         // their values costs each request a little.
         for (name, value) in [("proxy_method", "$s3_private_bucket_method"), ("proxy_set_body", "")]
         {
             let footprint = proxy.footprint(cf, main, name)?;
-            let unset = |i: &usize| matches!(proxy.words(array)[*i], 0 | usize::MAX);
+            let unset = |i: &usize| matches!(proxy.words(own)[*i], 0 | usize::MAX);
             if !footprint.iter().all(unset) {
                 set(name, value)?;
             }
@@ -678,30 +680,34 @@ unsafe fn install_own(
                 });
             }
         }
-        headers.extend(FIXED_HEADERS.map(|(name, value)| (name, value.to_owned())));
-        headers.retain(|(name, _)| {
+        headers.extend(DROPPED_HEADERS.map(|name| (name, String::new())));
+        let is_ours = |name: &str| {
             let same = |(key, _): &(ngx_str_t, ngx_str_t)| {
                 key.as_bytes().eq_ignore_ascii_case(name.as_bytes())
             };
             !user_headers.iter().any(same)
-        });
-        for (name, value) in &headers {
-            let pair = [in_pool(cf, name)?, in_pool(cf, value)?];
-            proxy.set(cf, fresh, "proxy_set_header", &pair)?;
+        };
+        let mut pairs = Vec::new();
+        for (name, value) in headers.iter().filter(|(name, _)| is_ours(name)) {
+            pairs.push([in_pool(cf, name)?, in_pool(cf, value)?]);
         }
-        for (name, value) in user_headers {
-            proxy.set(cf, fresh, "proxy_set_header", &[*name, *value])?;
+        pairs.extend(user_headers.iter().map(|&(name, value)| [name, value]));
+        let mut conditions = Vec::new();
+        for (name, value) in CONDITIONS.iter().filter(|(name, _)| is_ours(name)) {
+            conditions.push([in_pool(cf, name)?, in_pool(cf, value)?]);
+        }
+        for pair in pairs.iter().chain(&conditions) {
+            proxy.set(cf, fresh, "proxy_set_header", pair)?;
         }
 
-        proxy.merge(cf, array, fresh)?;
-        if let Some(array) = conf.loc_conf {
-            *array.add(proxy.ctx_index()) = fresh;
-        }
+        proxy.merge(cf, own, fresh)?;
+        *array.add(proxy.ctx_index()) = fresh;
+        conf.unconditional = without_conditions(cf, main, proxy, array, &pairs)?;
 
         let needs_resolver = !group && !endpoint.is_address();
         conf.serving = Some(Rc::new(Serving {
             bucket: *bucket,
-            bucket_is_constant: name.is_some(),
+            constant_bucket: name,
             key: conf.key,
             index: conf.index.clone(),
             location: conf.prefix,
@@ -722,11 +728,75 @@ unsafe fn install_own(
     }
 }
 
-/// Headers that are the same in every location. An empty value is not sent.
-const FIXED_HEADERS: [(&str, &str); 9] = [
-    ("Connection", ""),
-    ("Content-Length", ""),
-    ("Transfer-Encoding", ""),
+/// Makes the array of configurations for requests without a condition: six variables that would
+/// be evaluated in vain are most of what a request costs. `headers` are all others.
+///
+/// Returns `None` where nginx's cache, store or slices need those headers.
+unsafe fn without_conditions(
+    cf: *mut ngx_conf_t,
+    main: &mut MainConf,
+    proxy: Proxy,
+    array: *mut *mut c_void,
+    headers: &[[ngx_str_t; 2]],
+) -> Result<Option<*mut *mut c_void>, ProxyError> {
+    // SAFETY: the location's configurations are merged; a command's offset tells where the part
+    // of the upstream module is in the proxy module's.
+    unsafe {
+        let full = *array.add(proxy.ctx_index());
+        let timeout = (*proxy.command("proxy_connect_timeout")?).offset;
+        let upstream_at = timeout - mem::offset_of!(ngx_http_upstream_conf_t, connect_timeout);
+        let upstream = |conf: *mut c_void| conf.byte_add(upstream_at).cast();
+        let of_full: &ngx_http_upstream_conf_t = &*upstream(full);
+        let stores =
+            of_full.store() != 0 || !of_full.cache_zone.is_null() || !of_full.cache_value.is_null();
+        if stores || slices(cf, array) {
+            return Ok(None);
+        }
+
+        let conf = proxy.create(cf)?;
+        for &i in &*proxy.footprint(cf, main, "proxy_pass")? {
+            // Pointers to scripts, and a flag for another TLS context, which is not needed.
+            let word = proxy.words(full)[i];
+            if word > 1 {
+                *conf.cast::<usize>().add(i) = word;
+            }
+        }
+        for pair in headers {
+            proxy.set(cf, conf, "proxy_set_header", pair)?;
+        }
+        proxy.merge(cf, full, conf)?;
+        let of_conf: *mut ngx_http_upstream_conf_t = upstream(conf);
+        (*of_conf).ssl = of_full.ssl;
+
+        let modules = ngx_http_max_module;
+        let copy = ngx_palloc((*cf).pool, modules * mem::size_of::<*mut c_void>());
+        let copy: *mut *mut c_void = copy.cast();
+        if copy.is_null() {
+            return Err(ProxyError::Nginx);
+        }
+        ptr::copy_nonoverlapping(array, copy, modules);
+        *copy.add(proxy.ctx_index()) = conf;
+        Ok(Some(copy))
+    }
+}
+
+/// Whether `slice` is on in a location.
+unsafe fn slices(cf: *mut ngx_conf_t, array: *mut *mut c_void) -> bool {
+    // SAFETY: the module's only command writes a size at its offset.
+    unsafe {
+        let Some(module) = module_named((*cf).cycle, b"ngx_http_slice_filter_module") else {
+            return false;
+        };
+        let conf = *array.add(module.ctx_index);
+        *conf.byte_add((*module.commands).offset).cast::<usize>() > 0
+    }
+}
+
+/// Headers of the proxy module that are not sent.
+const DROPPED_HEADERS: [&str; 3] = ["Connection", "Content-Length", "Transfer-Encoding"];
+
+/// Headers that clients send to S3, if they send them at all.
+const CONDITIONS: [(&str, &str); 6] = [
     ("Range", "$s3_private_bucket_range"),
     ("If-Range", "$s3_private_bucket_if_range"),
     ("If-Match", "$s3_private_bucket_if_match"),

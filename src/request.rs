@@ -19,7 +19,7 @@ use crate::auth::Auth;
 use crate::conf::Bucket;
 use crate::endpoint::{is_bucket_name, Addressing};
 use crate::module::S3PrivateBucket;
-use crate::object::{check_key, key_in_uri, without_slash, KeyError, Target};
+use crate::object::{key_in_uri, without_slash, Key, KeyError, Target};
 use crate::upstream::{watch, Answer, Reported};
 
 /// A content handler of nginx.
@@ -28,8 +28,8 @@ pub type Handler = unsafe extern "C" fn(*mut ngx_http_request_t) -> ngx_int_t;
 /// What requests of a location need; made once, when the configuration is read.
 pub struct Serving {
     pub bucket: Bucket,
-    /// Whether the bucket's name was checked when the configuration was read.
-    pub bucket_is_constant: bool,
+    /// The bucket's name, if it has no variable: it was checked when the configuration was read.
+    pub constant_bucket: Option<&'static [u8]>,
     /// `s3_private_bucket_key`
     pub key: Option<*mut ngx_http_complex_value_t>,
     /// `s3_private_bucket_index`
@@ -159,7 +159,8 @@ impl Refusal {
 pub unsafe extern "C" fn handle(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: nginx passes a request in its content phase.
     unsafe {
-        let Some(serving) = serving(r) else {
+        let conf = S3PrivateBucket::location_conf(&*r);
+        let Some((conf, serving)) = conf.and_then(|c| Some((c, c.serving.as_deref()?))) else {
             // "s3_private_bucket off" in an "if": what nginx does without a handler.
             return Status::NGX_DECLINED.into();
         };
@@ -167,6 +168,9 @@ pub unsafe extern "C" fn handle(r: *mut ngx_http_request_t) -> ngx_int_t {
             Ok(object) => {
                 let module = S3PrivateBucket::module();
                 *(*r).ctx.add(module.ctx_index) = object.cast();
+                if let Some(array) = conf.unconditional.filter(|_| !has_condition(r)) {
+                    (*r).loc_conf = array;
+                }
                 let rc = (serving.proxy_handler)(r);
                 if rc == Status::NGX_DONE.into() {
                     watch(r, object);
@@ -206,6 +210,22 @@ unsafe fn refuse_or_name(
         ptr::write_bytes((*object).authorization.data, 0, signature);
         Ok(object)
     }
+}
+
+/// Whether the client sent one of the headers that are passed on.
+unsafe fn has_condition(r: *mut ngx_http_request_t) -> bool {
+    // SAFETY: r is a valid request.
+    let headers = unsafe { &(*r).headers_in };
+    [
+        headers.range,
+        headers.if_range,
+        headers.if_match,
+        headers.if_none_match,
+        headers.if_modified_since,
+        headers.if_unmodified_since,
+    ]
+    .iter()
+    .any(|header| !header.is_null())
 }
 
 /// The method that the proxy module sends, if it may be signed.
@@ -350,10 +370,16 @@ pub unsafe fn name_object(
 ) -> Result<Object, Refusal> {
     // SAFETY: nginx's strings are valid for the request; each buffer has the length written to.
     unsafe {
-        let name = evaluate(r, serving.bucket.name)?;
-        if !serving.bucket_is_constant && !is_bucket_name(name.as_bytes()) {
-            return Err(Refusal::Bucket(name));
-        }
+        let name = match serving.constant_bucket {
+            Some(name) => ngx_str_t { len: name.len(), data: name.as_ptr().cast_mut() },
+            None => {
+                let name = evaluate(r, serving.bucket.name)?;
+                if !is_bucket_name(name.as_bytes()) {
+                    return Err(Refusal::Bucket(name));
+                }
+                name
+            }
+        };
         let mut prefix = ngx_str_t::empty();
         if !serving.bucket.prefix.is_null() {
             prefix = evaluate(r, serving.bucket.prefix)?;
@@ -382,7 +408,7 @@ pub unsafe fn name_object(
         } else {
             concat(r, [prefix.as_bytes(), rest, index])?
         };
-        check_key(key.as_bytes())?;
+        let checked = Key::new(key.as_bytes())?;
 
         let in_host = serving.addressing.is_virtual(serving.is_aws, name.as_bytes());
         let host = match &serving.host {
@@ -396,7 +422,7 @@ pub unsafe fn name_object(
 
         let target = Target {
             bucket_in_path: (!in_host).then(|| name.as_bytes()),
-            key: key.as_bytes(),
+            key: checked,
             args: (*r).args.as_bytes(),
             pass_args: &serving.pass_args,
         };

@@ -287,18 +287,20 @@ def test_an_object_without_an_end(nginx, tmp_path, errors):
         }}""",
         f"proxy_cache_path {tmp_path}/cache keys_zone=z:1m;",
     )
-    for i, (said, reason) in enumerate([
-        (b"HTTP/1.1 200 OK\r\n\r\nhalf", "S3 answered without a valid length or chunks"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 12x\r\n\r\nhalf", "a valid length or chunks"),
-        (b"HTTP/1.0 206 OK\r\nContent-Length:\r\n\r\nhalf", "a valid length or chunks"),
-        (b"half of something\r\n" * 10, "without a valid length or chunks"),
-        (b"\r\n\r\nhalf", "without a valid length or chunks"),
+    for i, said in enumerate([
+        b"HTTP/1.1 200 OK\r\n\r\nhalf",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 12x\r\n\r\nhalf",
+        b"HTTP/1.0 206 OK\r\nContent-Length:\r\n\r\nhalf",
+        b"half of something\r\n" * 10,
+        b"\r\n\r\nhalf",
     ]):  # fmt: skip
         for location in ("m", "c"):
             origin.said = said
-            before = n.error_log().count(reason)
+            before = n.error_log()
             assert n.get(f"/{location}/{i}").status == 502, said
-            assert n.error_log().count(reason) == before + 1
+            # nginx 1.23 and newer read the header themselves.
+            reason = r"S3 answered without a valid length|sent invalid \"Content-Length\""
+            assert len(re.findall(reason, n.error_log().removeprefix(before))) == 1
             origin.said = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhalf"
             assert n.get(f"/{location}/{i}").body == b"half"
         origin.said = b""

@@ -214,7 +214,7 @@ def test_the_suite(tmp_path, quick, held):
     if quick:
         files = ["tests/test_examples.py"]
     else:
-        files = ["tests/test_wire.py", "tests/test_response.py", "tests/test_examples.py"]
+        files = ["tests/test_wire.py", "tests/test_response.py"]
     running = []
     for file in files:
         logs = tmp_path / file.replace("/", "-")

@@ -392,7 +392,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::object::{sorted_arguments, Target};
+    use crate::object::{sorted_arguments, Key, Target};
 
     /// Counts allocations, so that none can slip into a signature.
     struct Counting;
@@ -624,8 +624,8 @@ mod tests {
                 _ => name.into(),
             };
             let pass_args = sorted_arguments(names.map(decode).collect());
-            let target =
-                Target { bucket_in_path: None, key: &path[1..], args, pass_args: &pass_args };
+            let key = Key::unchecked(&path[1..]);
+            let target = Target { bucket_in_path: None, key, args, pass_args: &pass_args };
             let mut wire = vec![0; target.len()];
             target.write(&mut wire);
 
@@ -749,9 +749,10 @@ mod tests {
             prop_assume!(pass_args.iter().all(|n| !n.starts_with(b"X-Amz-")));
             let args = args.iter().map(|(n, v)| encoded(n) + "=" + &encoded(v));
             let args = args.collect::<Vec<_>>().join("&");
+            let Ok(key) = Key::new(key.as_bytes()) else { return Err(TestCaseError::reject("no key")) };
             let target = Target {
                 bucket_in_path: bucket.as_ref().map(|b| b.as_bytes()),
-                key: key.as_bytes(),
+                key,
                 args: args.as_bytes(),
                 pass_args: &pass_args,
             };

@@ -2,7 +2,7 @@
 #![no_main]
 
 use fuzz::answer::{may_be_folder, with_slash};
-use fuzz::object::{check_key, key_in_uri, sorted_arguments, KeyError, Target, MAX_KEY};
+use fuzz::object::{key_in_uri, sorted_arguments, Key, KeyError, Target, MAX_KEY};
 use fuzz::{decode, fields};
 use libfuzzer_sys::fuzz_target;
 
@@ -12,17 +12,24 @@ fuzz_target!(|data: &[u8]| {
     let key = key_in_uri(uri, location);
     assert!(uri.ends_with(key));
     let dots = key.split(|&b| b == b'/').any(|s| matches!(s, b"." | b".."));
-    match check_key(key) {
-        Ok(()) => assert!(!key.is_empty() && key.len() <= MAX_KEY && !key.contains(&0) && !dots),
+    let checked = Key::new(key);
+    match checked {
+        Ok(_) => assert!(!key.is_empty() && key.len() <= MAX_KEY && !key.contains(&0) && !dots),
         Err(KeyError::Empty) => assert!(key.is_empty()),
         Err(KeyError::TooLong) => assert!(key.len() > MAX_KEY),
         Err(KeyError::Nul) => assert!(key.contains(&0)),
         Err(KeyError::DotSegment) => assert!(dots),
     }
 
+    if let Ok(checked) = checked {
+        write(key, checked, args, names);
+    }
+});
+
+fn write(key: &[u8], checked: Key, args: &[u8], names: &[u8]) {
     let names = names.split(|&b| b == b',').filter(|n| !n.is_empty()).map(Box::from).collect();
     let pass_args = sorted_arguments(names);
-    let target = Target { bucket_in_path: Some(b"bucket"), key, args, pass_args: &pass_args };
+    let target = Target { bucket_in_path: Some(b"bucket"), key: checked, args, pass_args: &pass_args };
     let mut out = vec![0; target.len()];
     assert_eq!(target.write(&mut out), out.len());
     let (path, query) = match out.iter().position(|&b| b == b'?') {
@@ -39,6 +46,7 @@ fuzz_target!(|data: &[u8]| {
     query.iter().flat_map(|q| q.split(|&b| b == b'&')).for_each(|arg| {
         decode(arg.splitn(2, |&b| b == b'=').nth(1).expect("an equals sign"), false);
     });
+}
 
     let _ = may_be_folder(key);
     if let Some(parts) = with_slash(uri) {

@@ -7,7 +7,7 @@ use fuzz::auth::credentials::Credentials;
 use fuzz::auth::sigv4::{Ask, Method, Signer, Stamp};
 use fuzz::endpoint::is_region;
 use fuzz::fields;
-use fuzz::object::{sorted_arguments, Target};
+use fuzz::object::{sorted_arguments, Key, Target};
 use hmac::{Hmac, KeyInit, Mac};
 use libfuzzer_sys::fuzz_target;
 use sha2::{Digest, Sha256};
@@ -33,6 +33,7 @@ fuzz_target!(|data: &[u8]| {
         !n.is_empty() && !amz && !n.contains(&b'%') && !n.contains(&b'+')
     });
     let pass_args = sorted_arguments(names.map(Box::from).collect());
+    let Ok(key) = Key::new(key) else { return };
     let target = Target { bucket_in_path: None, key, args, pass_args: &pass_args };
     let mut written = vec![0; target.len()];
     target.write(&mut written);
