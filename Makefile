@@ -119,6 +119,7 @@ torture: setup all
 
 lint: $(CONFIGURED)
 	cargo fmt --check
+	cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
 	cargo clippy --locked --all-targets -- -D warnings
 
 clean:

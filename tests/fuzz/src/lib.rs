@@ -1,5 +1,7 @@
 //! The module's pure code, for the fuzzers in bin/.
 
+// Its items are public here only.
+#[allow(clippy::len_without_is_empty)]
 #[path = "../../../src"]
 mod module {
     pub mod answer;

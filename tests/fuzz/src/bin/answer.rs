@@ -23,7 +23,11 @@ fuzz_target!(|data: &[u8]| {
             assert!(status < 300 || status == 304, "{status} is not the object");
             continue;
         };
-        assert!(matches!(shown.status, 404 | 412 | 416 | 500 | 502 | 503 | 504), "{}", shown.status);
+        assert!(
+            matches!(shown.status, 404 | 412 | 416 | 500 | 502 | 503 | 504),
+            "{}",
+            shown.status
+        );
         assert_ne!(reason(shown.status), "Error");
         assert_eq!(shown.status == 404, shown.class == Class::Missing);
     }

@@ -13,7 +13,8 @@ fuzz_target!(|data: &[u8]| {
     let read = Credentials::in_file(file, &profile);
     match &read {
         Ok(credentials) => {
-            let visible = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
+            let visible =
+                |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
             assert!(visible(credentials.access_key_id()));
             assert!(credentials.session_token().is_none_or(visible));
             assert!(!credentials.access_key_id().contains(['/', ',', '=']));
@@ -37,6 +38,8 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(secret.value().trim_matches(' '), secret.value());
     }
     if is_secret_header(&profile) {
-        assert!(profile.bytes().all(|b| b.is_ascii_graphic() && !b"$:\"(),/;<=>?@[\\]{}".contains(&b)));
+        assert!(profile
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !b"$:\"(),/;<=>?@[\\]{}".contains(&b)));
     }
 });

@@ -7,9 +7,8 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     // What becomes part of a proxy_pass has no byte that means something there.
-    let plain = |text: &[u8]| {
-        text.iter().all(|&b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b))
-    };
+    let plain =
+        |text: &[u8]| text.iter().all(|&b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
     if is_bucket_name(data) {
         assert!(plain(data) && (3..=63).contains(&data.len()));
         let label = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';

@@ -12,41 +12,16 @@ fuzz_target!(|data: &[u8]| {
     let key = key_in_uri(uri, location);
     assert!(uri.ends_with(key));
     let dots = key.split(|&b| b == b'/').any(|s| matches!(s, b"." | b".."));
-    let checked = Key::new(key);
-    match checked {
-        Ok(_) => assert!(!key.is_empty() && key.len() <= MAX_KEY && !key.contains(&0) && !dots),
+    match Key::new(key) {
+        Ok(checked) => {
+            assert!(!key.is_empty() && key.len() <= MAX_KEY && !key.contains(&0) && !dots);
+            write(key, checked, args, names);
+        }
         Err(KeyError::Empty) => assert!(key.is_empty()),
         Err(KeyError::TooLong) => assert!(key.len() > MAX_KEY),
         Err(KeyError::Nul) => assert!(key.contains(&0)),
         Err(KeyError::DotSegment) => assert!(dots),
     }
-
-    if let Ok(checked) = checked {
-        write(key, checked, args, names);
-    }
-});
-
-fn write(key: &[u8], checked: Key, args: &[u8], names: &[u8]) {
-    let names = names.split(|&b| b == b',').filter(|n| !n.is_empty()).map(Box::from).collect();
-    let pass_args = sorted_arguments(names);
-    let target = Target { bucket_in_path: Some(b"bucket"), key: checked, args, pass_args: &pass_args };
-    let mut out = vec![0; target.len()];
-    assert_eq!(target.write(&mut out), out.len());
-    let (path, query) = match out.iter().position(|&b| b == b'?') {
-        Some(at) => (&out[..at], Some(&out[at + 1..])),
-        None => (&out[..], None),
-    };
-    assert_eq!(decode(path, true), [b"/bucket/", key].concat());
-    let passed: Vec<&[u8]> = query.iter().flat_map(|q| q.split(|&b| b == b'&')).map(name).collect();
-    assert!(passed.is_sorted_by(|a, b| a < b), "signed in this order");
-    for passed in passed {
-        let passed = decode(passed, false);
-        assert!(pass_args.iter().any(|name| **name == passed));
-    }
-    query.iter().flat_map(|q| q.split(|&b| b == b'&')).for_each(|arg| {
-        decode(arg.splitn(2, |&b| b == b'=').nth(1).expect("an equals sign"), false);
-    });
-}
 
     let _ = may_be_folder(key);
     if let Some(parts) = with_slash(uri) {
@@ -58,6 +33,28 @@ fn write(key: &[u8], checked: Key, args: &[u8], names: &[u8]) {
     }
 });
 
-fn name(arg: &[u8]) -> &[u8] {
-    arg.split(|&b| b == b'=').next().unwrap()
+fn write(key: &[u8], checked: Key, args: &[u8], names: &[u8]) {
+    let names = names.split(|&b| b == b',').filter(|n| !n.is_empty()).map(Box::from).collect();
+    let pass_args = sorted_arguments(names);
+    let target =
+        Target { bucket_in_path: Some(b"bucket"), key: checked, args, pass_args: &pass_args };
+    let mut out = vec![0; target.len()];
+    assert_eq!(target.write(&mut out), out.len());
+
+    let (path, query) = match out.iter().position(|&b| b == b'?') {
+        Some(at) => (&out[..at], Some(&out[at + 1..])),
+        None => (&out[..], None),
+    };
+    assert_eq!(decode(path, true), [b"/bucket/", key].concat());
+    let mut names = Vec::new();
+    for arg in query.iter().flat_map(|q| q.split(|&b| b == b'&')) {
+        let at = arg.iter().position(|&b| b == b'=').expect("an equals sign");
+        names.push(&arg[..at]);
+        decode(&arg[at + 1..], false);
+    }
+    assert!(names.is_sorted_by(|a, b| a < b), "signed in this order");
+    for name in names {
+        let name = decode(name, false);
+        assert!(pass_args.iter().any(|pass| **pass == name));
+    }
 }

@@ -103,7 +103,8 @@ fn sign(
         names.join(";")
     );
     let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hex(&Sha256::digest(request)));
-    let key = scope.split('/').fold(format!("AWS4{secret}").into_bytes(), |key, part| mac(&key, part));
+    let key =
+        scope.split('/').fold(format!("AWS4{secret}").into_bytes(), |key, part| mac(&key, part));
     hex(&mac(&key, &text))
 }
 
