@@ -321,17 +321,30 @@ unsafe extern "C" fn setter<D: Directive>(
 ) -> *mut c_char {
     // SAFETY: nginx calls it with a valid context, this command, its arguments (the name first)
     // and what create_loc_conf made.
-    let (result, name) = unsafe {
-        let args = slice::from_raw_parts((*(*cf).args).elts.cast(), (*(*cf).args).nelts);
-        (D::set(cf, &mut *conf.cast(), &args[1..]), &(*cmd).name)
+    let (result, name, args) = unsafe {
+        let args: &[ngx_str_t] =
+            slice::from_raw_parts((*(*cf).args).elts.cast(), (*(*cf).args).nelts);
+        (D::set(cf, &mut *conf.cast(), &args[1..]), &(*cmd).name, &args[1..])
     };
     match result {
         Ok(()) => NGX_CONF_OK,
         Err(error) => {
+            let error = without_secrets(error.to_string(), args);
             ngx_conf_log_error!(NGX_LOG_EMERG, cf, "\"{name}\" directive {error}");
             NGX_CONF_ERROR
         }
     }
+}
+
+/// A message without what stands behind `data:` in an argument: a secret in the wrong directive
+/// is not to be repeated either.
+fn without_secrets(mut message: String, args: &[ngx_str_t]) -> String {
+    for arg in args.iter().filter_map(|arg| text(arg).ok()) {
+        if let Some(at) = arg.find("data:").filter(|at| at + 5 < arg.len()) {
+            message = message.replace(&arg[at..], "data:...");
+        }
+    }
+    message
 }
 
 fn text(arg: &ngx_str_t) -> Result<&str, ConfError> {

@@ -59,6 +59,8 @@ WRONG = [
     ("s3_private_bucket_auth secret;", f'"s3_private_bucket_auth" directive needs a secret; {SECRET_CURE}'),
     ("s3_private_bucket_auth secret '';", f'"s3_private_bucket_auth" directive needs a secret; {SECRET_CURE}'),
     ("s3_private_bucket_auth secret header=Referer;", f'"s3_private_bucket_auth" directive needs a secret; {SECRET_CURE}'),
+    ("s3_private_bucket_errors data:hush;", '"s3_private_bucket_errors" directive has an unknown parameter "data:..."; use "mask" or "pass"'),
+    ("s3_private_bucket abc key=data:hush;", '"s3_private_bucket" directive has an unknown parameter "key=data:..."; use "prefix=path/"'),
     ("s3_private_bucket_auth secret data:x name=y;", '"s3_private_bucket_auth" directive has an unknown parameter "name=y"; use "header=name"'),
     ("s3_private_bucket_auth secret data:x header=Host;", '"s3_private_bucket_auth" directive cannot send a secret in the header "Host"; use "User-Agent", "Referer" or a header of your own'),
     ("s3_private_bucket_auth secret data:x header=X-Amz-Key;", '"s3_private_bucket_auth" directive cannot send a secret in the header "X-Amz-Key"; use "User-Agent", "Referer" or a header of your own'),

@@ -102,12 +102,14 @@ def test_together(tmp_path, nginx, origin, monkeypatch, held, order):
     held(f"{', '.join(MODULES)}: {order} this one", "filters, subrequests, variables, purging, compression")
 
 
+# They wait for signatures to expire, which no module has a part in; nor has it in builds.
+SLOW = "outlasts or expire"
+
+
 def test_the_suite(tmp_path, quick, held):
-    """All configurations of the suite, in both orders."""
-    if quick:
-        files = ["tests/test_examples.py"]
-    else:
-        files = [str(file.relative_to(ROOT)) for file in sorted((ROOT / "tests").glob("test_*.py"))]
+    """The configurations of the suite, in both orders."""
+    files = sorted(str(file.relative_to(ROOT)) for file in (ROOT / "tests").glob("test_*.py"))
+    files = ["tests/test_examples.py"] if quick else [f for f in files if "library" not in f]
     # Two at once would want the same address for their name servers.
     alone = ["tests/test_dns.py"]
 
@@ -115,7 +117,7 @@ def test_the_suite(tmp_path, quick, held):
         name = "TEST_MODULES_BEFORE" if order == "before" else "TEST_MODULES_AFTER"
         p = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
-             f"--basetemp={tmp_path}/{order}-{number}", *files],
+             f"--basetemp={tmp_path}/{order}-{number}", "-k", f"not ({SLOW})", *files],
             env=os.environ | {name: " ".join(PATHS)}, cwd=ROOT, capture_output=True, text=True,
         )  # fmt: skip
         assert p.returncode == 0, p.stdout + p.stderr
