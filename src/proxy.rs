@@ -728,8 +728,8 @@ unsafe fn install_own(
     }
 }
 
-/// Makes the array of configurations for requests without a condition: six variables that would
-/// be evaluated in vain are most of what a request costs. `headers` are all others.
+/// Makes the array of configurations for requests without a condition: to evaluate six variables in
+/// vain would cost more than all else that the module does. `headers` are all others.
 ///
 /// Returns `None` where nginx's cache, store or slices need those headers.
 unsafe fn without_conditions(
@@ -744,7 +744,9 @@ unsafe fn without_conditions(
     unsafe {
         let full = *array.add(proxy.ctx_index());
         let timeout = (*proxy.command("proxy_connect_timeout")?).offset;
-        let upstream_at = timeout - mem::offset_of!(ngx_http_upstream_conf_t, connect_timeout);
+        let upstream_at = timeout
+            .checked_sub(mem::offset_of!(ngx_http_upstream_conf_t, connect_timeout))
+            .ok_or(ProxyError::Nginx)?;
         let upstream = |conf: *mut c_void| conf.byte_add(upstream_at).cast();
         let of_full: &ngx_http_upstream_conf_t = &*upstream(full);
         let stores =
