@@ -5,7 +5,8 @@ use core::ptr;
 
 use ngx::core::Status;
 use ngx::ffi::{
-    ngx_conf_t, ngx_http_module_t, ngx_int_t, ngx_module_t, ngx_uint_t, NGX_HTTP_MODULE,
+    ngx_conf_t, ngx_cycle_t, ngx_http_module_t, ngx_int_t, ngx_module_t, ngx_uint_t,
+    NGX_HTTP_MODULE,
 };
 use ngx::http::{HttpModule, HttpModuleLocationConf, HttpModuleMainConf};
 
@@ -34,38 +35,9 @@ pub static mut ngx_http_s3_private_bucket_module: ngx_module_t = ngx_module_t {
     // SAFETY: only the address is taken; nginx reads the table, which ends with an empty command.
     commands: unsafe { ptr::addr_of_mut!(COMMANDS[0]) },
     type_: NGX_HTTP_MODULE as ngx_uint_t,
+    init_process: Some(init_process),
     ..ngx_module_t::default()
 };
-
-static FILTER_CONTEXT: ngx_http_module_t = ngx_http_module_t {
-    preconfiguration: None,
-    postconfiguration: Some(install_filter),
-    create_main_conf: None,
-    init_main_conf: None,
-    create_srv_conf: None,
-    merge_srv_conf: None,
-    create_loc_conf: None,
-    merge_loc_conf: None,
-};
-
-/// nginx's own handle of the filter, a module of its own for a place of its own in the order.
-#[no_mangle]
-#[allow(non_upper_case_globals)]
-pub static mut ngx_http_s3_private_bucket_filter_module: ngx_module_t = ngx_module_t {
-    ctx: ptr::addr_of!(FILTER_CONTEXT).cast_mut().cast(),
-    type_: NGX_HTTP_MODULE as ngx_uint_t,
-    ..ngx_module_t::default()
-};
-
-unsafe extern "C" fn install_filter(cf: *mut ngx_conf_t) -> ngx_int_t {
-    // SAFETY: nginx passes its configuration context, after the hook of the module before.
-    unsafe {
-        if S3PrivateBucket::main_conf(&*cf).is_some_and(|main| main.serves) {
-            response::install();
-        }
-    }
-    Status::NGX_OK.into()
-}
 
 /// A constant that nginx reads through `dlsym` in a single thread.
 #[repr(transparent)]
@@ -74,36 +46,27 @@ pub struct Export<T>(T);
 // SAFETY: nothing writes to the tables, and their pointers are to statics.
 unsafe impl<T> Sync for Export<T> {}
 
-/// The modules in this library.
+/// The module in this library.
 #[no_mangle]
 #[allow(non_upper_case_globals)]
-pub static ngx_modules: Export<[*const ngx_module_t; 3]> = Export([
-    ptr::addr_of!(ngx_http_s3_private_bucket_module),
-    ptr::addr_of!(ngx_http_s3_private_bucket_filter_module),
-    ptr::null(),
-]);
+pub static ngx_modules: Export<[*const ngx_module_t; 2]> =
+    Export([ptr::addr_of!(ngx_http_s3_private_bucket_module), ptr::null()]);
 
-/// Their names.
+/// Its name.
 #[no_mangle]
 #[allow(non_upper_case_globals)]
-pub static ngx_module_names: Export<[*const c_char; 3]> = Export([
-    c"ngx_http_s3_private_bucket_module".as_ptr(),
-    c"ngx_http_s3_private_bucket_filter_module".as_ptr(),
-    ptr::null(),
-]);
+pub static ngx_module_names: Export<[*const c_char; 2]> =
+    Export([c"ngx_http_s3_private_bucket_module".as_ptr(), ptr::null()]);
 
-/// Each module, and one that has to follow it.
+/// The module, and one that has to follow it.
 ///
 /// Before the proxy module: a location's proxy settings are looked at while it is still known
-/// which of them were written there and which would be inherited. The filter is where nginx
-/// puts filters of third parties.
+/// which of them were written there and which would be inherited.
 #[no_mangle]
 #[allow(non_upper_case_globals)]
-pub static ngx_module_order: Export<[*const c_char; 5]> = Export([
+pub static ngx_module_order: Export<[*const c_char; 3]> = Export([
     c"ngx_http_s3_private_bucket_module".as_ptr(),
     c"ngx_http_proxy_module".as_ptr(),
-    c"ngx_http_s3_private_bucket_filter_module".as_ptr(),
-    c"ngx_http_copy_filter_module".as_ptr(),
     ptr::null(),
 ]);
 
@@ -147,4 +110,21 @@ unsafe extern "C" fn merge_loc_conf(
 ) -> *mut c_char {
     // SAFETY: nginx passes two configurations that create_loc_conf made.
     unsafe { conf::merge(cf, &mut *prev.cast(), &mut *conf.cast()) }
+}
+
+/// Installs the filters in a process that serves requests.
+///
+/// Not when the configuration is read, as nginx's own filters are: a place before the proxy module is
+/// too early for that, and a reload that fails must not take them from the workers that the old
+/// configuration gets later.
+unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
+    // SAFETY: nginx passes the cycle that the process is for, once in its life; the master process
+    // has linked nginx's filters before.
+    unsafe {
+        // Where no location serves a bucket, requests are not to notice that the module is loaded.
+        if S3PrivateBucket::main_conf(&*cycle).is_some_and(|main| main.serves) {
+            response::install();
+        }
+    }
+    Status::NGX_OK.into()
 }

@@ -19,19 +19,18 @@ use ngx::ffi::{
 use ngx::ngx_string;
 
 use crate::answer::{cached_code, is_hidden, reason, with_slash};
-use crate::module::ngx_http_s3_private_bucket_filter_module;
 use crate::request::{add_header, allow, concat, object_mut, presigned_url, serving, Serving};
 use crate::upstream::{decide, find};
 
 static mut NEXT_HEADER: ngx_http_output_header_filter_pt = None;
 static mut NEXT_BODY: ngx_http_output_body_filter_pt = None;
 
-/// Puts the filters before those that nginx has so far.
+/// Puts the filters before all that nginx has.
 ///
 /// # Safety
-/// Called in a postconfiguration hook, by one thread.
+/// nginx's filters are linked, without these, and no request is being answered.
 pub unsafe fn install() {
-    // SAFETY: nginx's filters are linked while it reads the configuration, before requests.
+    // SAFETY: a process of nginx has one thread for its filters.
     unsafe {
         NEXT_HEADER = ngx_http_top_header_filter;
         ngx_http_top_header_filter = Some(header_filter);
@@ -47,16 +46,11 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
             if leads_nowhere(r) {
                 if let Err(refusal) = presigned_url(r, serving) {
                     refusal.log(r);
-                    let module = ptr::addr_of_mut!(ngx_http_s3_private_bucket_filter_module);
-                    // A mark for the error page, which comes back here.
-                    *(*r).ctx.add((*module).ctx_index) = r.cast();
-                    return ngx_http_filter_finalize_request(r, module, refusal.status());
+                    let error = refusal.status();
+                    return ngx_http_filter_finalize_request(r, ptr::null_mut(), error);
                 }
             }
-            let index = (*ptr::addr_of!(ngx_http_s3_private_bucket_filter_module)).ctx_index;
-            let refused = (*r).headers_out.status == NGX_HTTP_NOT_ALLOWED as ngx_uint_t
-                && !(*(*r).ctx.add(index)).is_null();
-            if refused && allow(r).is_none() {
+            if is_405_without_allow(r) && allow(r).is_none() {
                 return Status::NGX_ERROR.into();
             }
             hide_headers(r, serving);
@@ -229,5 +223,16 @@ unsafe fn leads_nowhere(r: *mut ngx_http_request_t) -> bool {
         (*r).upstream.is_null()
             && REDIRECTS.iter().any(|&status| (*r).headers_out.status == status as ngx_uint_t)
             && (*r).headers_out.location.as_ref().is_some_and(|l| l.value.is_empty())
+    }
+}
+
+/// Whether nginx itself answers 405 and has not said what is allowed, as for a redirect that was
+/// refused.
+unsafe fn is_405_without_allow(r: *mut ngx_http_request_t) -> bool {
+    // SAFETY: r is a valid request.
+    unsafe {
+        (*r).headers_out.status == NGX_HTTP_NOT_ALLOWED as ngx_uint_t
+            && (*r).upstream.is_null()
+            && find(&(*r).headers_out.headers, b"allow").is_none()
     }
 }

@@ -26,9 +26,8 @@ def test_it_is_small_and_loads_nothing_that_nginx_does_not():
 def test_it_exports_what_nginx_looks_for_and_nothing_else():
     symbols = {line.split()[-1] for line in output("nm", "-D", "--defined-only", MODULE).splitlines()}
     assert symbols == {
-        "ngx_modules", "ngx_module_names", "ngx_module_order",
-        "ngx_http_s3_private_bucket_module", "ngx_http_s3_private_bucket_filter_module",
-    }  # fmt: skip
+        "ngx_modules", "ngx_module_names", "ngx_module_order", "ngx_http_s3_private_bucket_module",
+    }
 
 
 def refusal(path, module):

@@ -1,7 +1,9 @@
 """What clients see of S3's answers."""
 
 import itertools
+import os
 import re
+import signal
 import socket
 import subprocess
 
@@ -491,6 +493,24 @@ def lines(n):
 
 
 BUCKET = 'for the bucket "example-bucket"'
+
+
+def test_a_failed_reload_leaves_errors_masked(errors, origin):
+    n = errors()
+    n.tolerated = {"[emerg]", "[alert]", "exited on signal"}
+    origin.answer = s3_error(404, "NoSuchKey")
+    page = n.get("/m/a").body
+    (worker,) = wait_until(n.workers, "a worker")
+    # nginx gets as far as to link the filters of a configuration that has no bucket.
+    n.write("location / { return 204; }")
+    with (n.dir / "nginx.conf").open("a") as f:
+        f.write("nonsense;")
+    os.kill(n.process.pid, signal.SIGHUP)
+    wait_until(lambda: 'unknown directive "nonsense"' in n.error_log(), "an error")
+    os.kill(int(worker), signal.SIGKILL)
+    wait_until(lambda: (now := n.workers()) and worker not in now, "a new worker")
+    r = n.get("/m/a")
+    assert (r.status, r.body, names(r)) == (404, page, [])
 
 
 def test_log_lines_name_the_cure(errors, origin):
