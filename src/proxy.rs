@@ -642,7 +642,9 @@ unsafe fn install_own(
             set("proxy_intercept_errors", "on")?;
         }
         let slice = if slices(cf, array) { "$slice_range" } else { "" };
-        set("proxy_cache_key", &format!("{scheme}://{host_text}$s3_private_bucket_uri{slice}"))?;
+        // Without the scheme, which the port tells: it is hashed for each request.
+        let port = if endpoint.https || endpoint.port.is_some() { "" } else { ":80" };
+        set("proxy_cache_key", &format!("{host_text}{port}$s3_private_bucket_uri{slice}"))?;
         // Inherited ones would change what S3 is asked; only these are looked for, as reading
         // their values costs each request a little.
         for (name, value) in [("proxy_method", "$s3_private_bucket_method"), ("proxy_set_body", "")]
@@ -672,8 +674,10 @@ unsafe fn install_own(
                     headers.push(("X-Amz-Security-Token", literal(token)));
                 }
                 let region = conf.region.as_deref().unwrap_or(DEFAULT_REGION);
+                let signer = main.signer(credentials, region, service);
                 signing = Some(Signing {
-                    signer: main.signer(credentials, region, service),
+                    authorization_len: signer.authorization_len(owner.as_deref()),
+                    signer,
                     owner,
                     scheme,
                     presigned_expires: conf.presigned_expires.unwrap_or(300).to_string(),

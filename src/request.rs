@@ -58,6 +58,8 @@ pub struct Serving {
 /// How a location's requests are signed.
 pub struct Signing {
     pub signer: Rc<Signer>,
+    /// The length of what it writes into `Authorization`.
+    pub authorization_len: usize,
     /// `s3_private_bucket_expected_owner`
     pub owner: Option<Rc<str>>,
     /// What a presigned URL begins with.
@@ -87,7 +89,7 @@ pub struct Object {
     pub uri: ngx_str_t,
     /// When the request was signed, once it is.
     pub stamp: Stamp,
-    /// The signature, empty until the proxy module asks for it. Its bytes follow the object.
+    /// The signature, empty until the proxy module asks for it. There is room for its bytes.
     pub authorization: ngx_str_t,
     /// What is known of S3's answer.
     pub answer: Answer,
@@ -166,6 +168,7 @@ pub unsafe extern "C" fn handle(r: *mut ngx_http_request_t) -> ngx_int_t {
         };
         match refuse_or_name(r, serving) {
             Ok(object) => {
+                let object = ptr::from_mut(object);
                 let module = S3PrivateBucket::module();
                 *(*r).ctx.add(module.ctx_index) = object.cast();
                 if let Some(array) = conf.unconditional.filter(|_| !has_condition(r)) {
@@ -185,30 +188,19 @@ pub unsafe extern "C" fn handle(r: *mut ngx_http_request_t) -> ngx_int_t {
     }
 }
 
-unsafe fn refuse_or_name(
+unsafe fn refuse_or_name<'a>(
     r: *mut ngx_http_request_t,
     serving: &Serving,
-) -> Result<*mut Object, Refusal> {
-    // SAFETY: r is a valid request; what is allocated has the size that is written.
+) -> Result<&'a mut Object, Refusal> {
+    // SAFETY: r is a valid request.
     unsafe {
         if (*r).method & (NGX_HTTP_GET | NGX_HTTP_HEAD) as ngx_uint_t == 0 {
             allow(r).ok_or(Refusal::Nginx)?;
             return Err(Refusal::Method);
         }
         // Room for a signature too: when it is made, there is no way back to an error page.
-        let signature = serving
-            .signing
-            .as_ref()
-            .map_or(0, |signing| signing.signer.authorization_len(signing.owner.as_deref()));
-        let size = mem::size_of::<Object>() + signature;
-        let object = ngx_palloc((*r).pool, size).cast::<Object>();
-        if object.is_null() {
-            return Err(Refusal::Nginx);
-        }
-        object.write(name_object(r, serving)?);
-        (*object).authorization.data = object.add(1).cast();
-        ptr::write_bytes((*object).authorization.data, 0, signature);
-        Ok(object)
+        let signature = serving.signing.as_ref().map_or(0, |signing| signing.authorization_len);
+        name_object(r, serving, signature)
     }
 }
 
@@ -252,7 +244,7 @@ pub unsafe fn signed<'a>(r: *mut ngx_http_request_t) -> Option<&'a Object> {
         let signing = serving(r)?.signing.as_ref()?;
         if object.authorization.is_empty() {
             let owner = signing.owner.as_deref();
-            let len = signing.signer.authorization_len(owner);
+            let len = signing.authorization_len;
             let (host, target) = (object.host.as_bytes(), object.uri.as_bytes());
             let ask = Ask { method: method(r)?, host, target, owner };
             let stamp = now();
@@ -280,7 +272,7 @@ pub unsafe fn presigned_url(
     // SAFETY: r is a valid request; the buffer has the length that is written.
     unsafe {
         let method = Method::named((*r).method_name.as_bytes()).ok_or(Refusal::Method)?;
-        let object = name_object(r, serving)?;
+        let object = name_object(r, serving, 0)?;
         let (host, target) = (object.host.as_bytes(), object.uri.as_bytes());
         let ask = Ask { method, host, target, owner: signing.owner.as_deref() };
         let (signer, expires) = (&signing.signer, &signing.presigned_expires);
@@ -357,17 +349,19 @@ pub unsafe fn object_mut<'a>(r: *mut ngx_http_request_t) -> Option<&'a mut Objec
     unsafe { (*(*r).ctx.add(index)).cast::<Object>().as_mut() }
 }
 
-/// Works out what a request asks S3 for.
+/// Works out what a request asks S3 for. The object, its request target and `signature` bytes for
+/// [`Object::authorization`] are one piece of memory in the request's pool.
 ///
 /// # Errors
 /// A [`Refusal`] when the key or the bucket is not one.
 ///
 /// # Safety
-/// `r` is a valid request of a location with this `serving`.
-pub unsafe fn name_object(
+/// `r` is a valid request of a location with this `serving`, and outlives the result.
+pub unsafe fn name_object<'a>(
     r: *mut ngx_http_request_t,
     serving: &Serving,
-) -> Result<Object, Refusal> {
+    signature: usize,
+) -> Result<&'a mut Object, Refusal> {
     // SAFETY: nginx's strings are valid for the request; each buffer has the length written to.
     unsafe {
         let name = match serving.constant_bucket {
@@ -426,18 +420,25 @@ pub unsafe fn name_object(
             args: (*r).args.as_bytes(),
             pass_args: &serving.pass_args,
         };
-        let out = buffer(r, target.len())?;
-        target.write(out);
-        let uri = ngx_str_t { len: out.len(), data: out.as_mut_ptr() };
-        Ok(Object {
+        let len = target.len();
+        let object: *mut Object =
+            ngx_palloc((*r).pool, mem::size_of::<Object>() + len + signature).cast();
+        if object.is_null() {
+            return Err(Refusal::Nginx);
+        }
+        let data: *mut u8 = object.add(1).cast();
+        ptr::write_bytes(data, 0, len + signature);
+        target.write(slice::from_raw_parts_mut(data, len));
+        object.write(Object {
             name,
             key,
             host,
-            uri,
+            uri: ngx_str_t { len, data },
             stamp: Stamp::default(),
-            authorization: ngx_str_t::empty(),
+            authorization: ngx_str_t { len: 0, data: data.add(len) },
             answer: Answer::default(),
-        })
+        });
+        Ok(&mut *object)
     }
 }
 

@@ -119,8 +119,8 @@ unsafe extern "C" fn named(
         if let Some(object) = object_mut(r) {
             return set(v, Some(field(object)));
         }
-        let object = serving(r).and_then(|s| keep_captures(r, || name_object(r, s).ok()));
-        set(v, object.as_ref().map(field))
+        let object = serving(r).and_then(|s| keep_captures(r, || name_object(r, s, 0).ok()));
+        set(v, object.map(|object| field(object)))
     }
 }
 
