@@ -163,7 +163,7 @@ pub struct MainConf {
     pub resolver: Option<*mut ngx_resolver_t>,
     /// The proxy module's content handler, once one location learned it.
     pub proxy_handler: Option<Handler>,
-    /// The index of `$slice_range`, where nginx has the slice module.
+    /// The index of `$slice_range`, where a location with a bucket slices.
     pub slice_range: Option<ngx_uint_t>,
     /// The index of `$upstream_cache_last_modified`.
     pub cache_last_modified: ngx_uint_t,

@@ -118,8 +118,8 @@ unsafe extern "C" fn merge_loc_conf(
 /// too early for that, and a reload that fails must not take them from the workers that the old
 /// configuration gets later.
 unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
-    // SAFETY: nginx passes the cycle that the process is for, once in its life; the master process
-    // has linked nginx's filters before.
+    // SAFETY: nginx passes the cycle that the process is for, once in its life, with its own filters
+    // linked. (Without a master process it serves nothing after a reload.)
     unsafe {
         // Where no location serves a bucket, requests are not to notice that the module is loaded.
         if S3PrivateBucket::main_conf(&*cycle).is_some_and(|main| main.serves) {

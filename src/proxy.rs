@@ -23,7 +23,7 @@ use ngx::ffi::{
     NGX_ERROR, NGX_HTTP_LOC_CONF_OFFSET, NGX_LOG_EMERG, NGX_LOG_WARN,
 };
 use ngx::http::HttpModuleMainConf;
-use ngx::ngx_log_error;
+use ngx::{ngx_log_error, ngx_string};
 use thiserror::Error;
 
 use crate::auth::sigv4::UNSIGNED_PAYLOAD;
@@ -467,7 +467,7 @@ unsafe fn own_settings(
 /// Whether the user's `proxy_pass` reads `$s3_private_bucket_uri`: whether one of the script
 /// arrays that the command wrote has nginx's code for that variable's length.
 unsafe fn passes_uri(cf: *mut ngx_conf_t, conf: &[usize], footprint: &[usize]) -> bool {
-    let mut name = ngx::ngx_string!("s3_private_bucket_uri");
+    let mut name = ngx_string!("s3_private_bucket_uri");
     // SAFETY: cf is nginx's context; the words that proxy_pass writes are pointers to arrays, or
     // flags, and a script array is nelts bytes long.
     unsafe {
@@ -504,7 +504,9 @@ pub unsafe fn install(cf: *mut ngx_conf_t) -> Result<(), ProxyError> {
     main.serves = !main.pending.is_empty();
     if main.serves {
         // SAFETY: cf is as this function asks for.
-        unsafe { variables::index(cf, main) }.ok_or(ProxyError::Nginx)?;
+        let index = |name| unsafe { variables::index(cf, name) }.ok_or(ProxyError::Nginx);
+        main.cache_last_modified = index(ngx_string!("upstream_cache_last_modified"))?;
+        main.cache_etag = index(ngx_string!("upstream_cache_etag"))?;
     }
     for mut pending in mem::take(&mut main.pending) {
         // SAFETY: what prepare() stored lives as long as the configuration; cf->ctx is put back.
@@ -641,7 +643,12 @@ unsafe fn install_own(
         if masks {
             set("proxy_intercept_errors", "on")?;
         }
-        let slice = if slices(cf, array) { "$slice_range" } else { "" };
+        let mut slice = "";
+        if slices(cf, array) {
+            slice = "$slice_range";
+            let index = variables::index(cf, ngx_string!("slice_range"));
+            main.slice_range = Some(index.ok_or(ProxyError::Nginx)?);
+        }
         // Without the scheme, which the port tells: it is hashed for each request.
         let port = if endpoint.https || endpoint.port.is_some() { "" } else { ":80" };
         set("proxy_cache_key", &format!("{host_text}{port}$s3_private_bucket_uri{slice}"))?;

@@ -10,16 +10,18 @@ use ngx::ffi::{
     ngx_buf_t, ngx_chain_t, ngx_http_clean_header, ngx_http_core_loc_conf_t, ngx_http_core_module,
     ngx_http_filter_finalize_request, ngx_http_output_body_filter_pt,
     ngx_http_output_header_filter_pt, ngx_http_request_t, ngx_http_top_body_filter,
-    ngx_http_top_header_filter, ngx_int_t, ngx_list_part_t, ngx_pcalloc, ngx_str_t,
-    ngx_table_elt_t, ngx_uint_t, NGINX_VER, NGINX_VER_BUILD, NGX_HTTP_MOVED_PERMANENTLY,
+    ngx_http_top_header_filter, ngx_http_upstream_t, ngx_int_t, ngx_list_part_t, ngx_pcalloc,
+    ngx_str_t, ngx_table_elt_t, ngx_uint_t, NGINX_VER, NGINX_VER_BUILD, NGX_HTTP_MOVED_PERMANENTLY,
     NGX_HTTP_MOVED_TEMPORARILY, NGX_HTTP_NOT_ALLOWED, NGX_HTTP_PERMANENT_REDIRECT,
     NGX_HTTP_SEE_OTHER, NGX_HTTP_SERVER_TOKENS_OFF, NGX_HTTP_SERVER_TOKENS_ON,
     NGX_HTTP_TEMPORARY_REDIRECT,
 };
 use ngx::ngx_string;
 
-use crate::answer::{cached_code, is_hidden, reason, with_slash};
-use crate::request::{add_header, allow, concat, object_mut, presigned_url, serving, Serving};
+use crate::answer::{cached_code, is_hidden, reason, with_slash, Shown};
+use crate::request::{
+    add_header, allow, concat, object_mut, presigned_url, serving, Object, Serving,
+};
 use crate::upstream::{decide, find};
 
 static mut NEXT_HEADER: ngx_http_output_header_filter_pt = None;
@@ -44,10 +46,8 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
     unsafe {
         if let Some(serving) = serving(r) {
             if leads_nowhere(r) {
-                if let Err(refusal) = presigned_url(r, serving) {
-                    refusal.log(r);
-                    let error = refusal.status();
-                    return ngx_http_filter_finalize_request(r, ptr::null_mut(), error);
+                if let Some(sent) = refuse_redirect(r, serving) {
+                    return sent;
                 }
             }
             if is_405_without_allow(r) && allow(r).is_none() {
@@ -65,10 +65,20 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
     }
 }
 
-/// Replaces an answer of S3 that is not the object by nginx's own: status, headers and, for the
-/// body filter, page. `None` when memory ran out.
+/// Sends the error that is the reason why a redirect leads nowhere, if there is one.
+#[cold]
+unsafe fn refuse_redirect(r: *mut ngx_http_request_t, serving: &Serving) -> Option<ngx_int_t> {
+    // SAFETY: r is a valid request in its header filters.
+    unsafe {
+        let refusal = presigned_url(r, serving).err()?;
+        refusal.log(r);
+        Some(ngx_http_filter_finalize_request(r, ptr::null_mut(), refusal.status()))
+    }
+}
+
+/// Looks for an answer of S3 that is not the object, and replaces it. `None` when memory ran out.
 unsafe fn mask(r: *mut ngx_http_request_t, serving: &Serving) -> Option<()> {
-    // SAFETY: r is a valid request; what it points to lives in its pool.
+    // SAFETY: r is a valid request.
     unsafe {
         let (Some(object), Some(u)) = (object_mut(r), (*r).upstream.as_ref()) else {
             return Some(());
@@ -78,8 +88,24 @@ unsafe fn mask(r: *mut ngx_http_request_t, serving: &Serving) -> Option<()> {
             let status = u16::try_from(u.headers_in.status_n).ok().filter(|&s| s > 0)?;
             decide(r, serving, object, status, cached_code(status))
         });
-        let Some(shown) = shown else { return Some(()) };
+        match shown {
+            Some(shown) => replace(r, u, object, shown),
+            None => Some(()),
+        }
+    }
+}
 
+/// Replaces an answer by nginx's own: status, headers and, for the body filter, page. `None` when
+/// memory ran out.
+#[cold]
+unsafe fn replace(
+    r: *mut ngx_http_request_t,
+    u: &ngx_http_upstream_t,
+    object: &mut Object,
+    shown: Shown,
+) -> Option<()> {
+    // SAFETY: r is a valid request, u its upstream; what they point to lives in its pool.
+    unsafe {
         let out = &mut (*r).headers_out;
         if matches!(shown.status, 412 | 416) {
             // Their headers tell clients what they can ask for.
@@ -154,8 +180,9 @@ unsafe extern "C" fn body_filter(r: *mut ngx_http_request_t, chain: *mut ngx_cha
     // SAFETY: nginx passes a valid request and a chain of its buffers.
     unsafe {
         let Some(next) = NEXT_BODY else { return Status::NGX_ERROR.into() };
-        let object = serving(r).and_then(|_| object_mut(r));
-        let Some((object, page)) = object.and_then(|o| o.answer.page.map(|page| (o, page))) else {
+        let Some((object, page)) =
+            object_mut(r).and_then(|object| object.answer.page.map(|page| (object, page)))
+        else {
             return next(r, chain);
         };
 

@@ -13,9 +13,7 @@ use ngx::ffi::{
 use ngx::http::HttpModuleMainConf;
 use ngx::ngx_string;
 
-use crate::conf::MainConf;
 use crate::module::S3PrivateBucket;
-use crate::proxy::module_named;
 use crate::request::{method, name_object, object_mut, presigned_url, serving, signed, Object};
 use crate::upstream::last_error;
 
@@ -80,24 +78,14 @@ pub unsafe fn register(cf: *mut ngx_conf_t) -> Option<()> {
     Some(())
 }
 
-/// Has nginx keep a place in every request for the variables that [`conditional`] reads.
+/// Has nginx keep a place in every request for a variable; returns its index.
 ///
 /// # Safety
 /// `cf` is nginx's context in a postconfiguration hook.
-pub unsafe fn index(cf: *mut ngx_conf_t, main: &mut MainConf) -> Option<()> {
-    // SAFETY: cf is nginx's context; the names are constants.
-    unsafe {
-        let index = |mut name: ngx_str_t| {
-            let index = ngx_http_get_variable_index(cf, &mut name);
-            (index != NGX_ERROR as ngx_int_t).then_some(index as ngx_uint_t)
-        };
-        main.cache_last_modified = index(ngx_string!("upstream_cache_last_modified"))?;
-        main.cache_etag = index(ngx_string!("upstream_cache_etag"))?;
-        if module_named((*cf).cycle, b"ngx_http_slice_filter_module").is_some() {
-            main.slice_range = Some(index(ngx_string!("slice_range"))?);
-        }
-    }
-    Some(())
+pub unsafe fn index(cf: *mut ngx_conf_t, mut name: ngx_str_t) -> Option<ngx_uint_t> {
+    // SAFETY: cf is nginx's context, which copies the name.
+    let index = unsafe { ngx_http_get_variable_index(cf, &mut name) };
+    (index != NGX_ERROR as ngx_int_t).then_some(index as ngx_uint_t)
 }
 
 const RANGE: usize = mem::offset_of!(ngx_http_headers_in_t, range);
@@ -287,31 +275,34 @@ unsafe extern "C" fn conditional(
     }
 }
 
-/// The 28 bits of `len`. bindgen's setter goes through them one by one, which would cost more
-/// than all else that a variable does.
-fn set_len(v: &mut ngx_variable_value_t, len: u32) {
-    const LEN: u32 = (1 << 28) - 1;
-    if cfg!(target_endian = "little") {
-        let word = ptr::from_mut(v).cast::<u32>();
-        // SAFETY: the value begins with a word of bit fields, `len` in its low bits.
-        unsafe { word.write(word.read() & !LEN | len & LEN) };
-    } else {
-        v.set_len(len);
-    }
-}
-
 unsafe fn set(v: *mut ngx_variable_value_t, value: Option<ngx_str_t>) -> ngx_int_t {
     // SAFETY: v is nginx's.
     let v = unsafe { &mut *v };
     match value {
         Some(value) => {
-            v.set_valid(1);
-            v.set_no_cacheable(0);
-            v.set_not_found(0);
-            set_len(v, value.len as u32);
+            set_found(v, value.len as u32);
             v.data = value.data;
         }
         None => v.set_not_found(1),
     }
     Status::NGX_OK.into()
+}
+
+/// Sets the length and the flags of a value that is found. bindgen's setters go through a length bit by
+/// bit, which would cost more than all else that a variable does.
+fn set_found(v: &mut ngx_variable_value_t, len: u32) {
+    const LEN: u32 = (1 << 28) - 1;
+    const VALID: u32 = 1 << 28;
+    const ESCAPE: u32 = 1 << 31;
+    if cfg!(target_endian = "little") {
+        let word = ptr::from_mut(v).cast::<u32>();
+        // SAFETY: the value begins with a word of bit fields: len, valid, no_cacheable, not_found,
+        // escape.
+        unsafe { word.write(word.read() & ESCAPE | VALID | len & LEN) };
+    } else {
+        v.set_len(len);
+        v.set_valid(1);
+        v.set_no_cacheable(0);
+        v.set_not_found(0);
+    }
 }
