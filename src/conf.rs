@@ -165,10 +165,10 @@ pub struct MainConf {
     pub proxy_handler: Option<Handler>,
     /// The index of `$slice_range`, where a location with a bucket slices.
     pub slice_range: Option<ngx_uint_t>,
-    /// The index of `$upstream_cache_last_modified`.
-    pub cache_last_modified: ngx_uint_t,
-    /// The index of `$upstream_cache_etag`.
-    pub cache_etag: ngx_uint_t,
+    /// The index of `$upstream_cache_last_modified`, where a location with a bucket revalidates.
+    pub cache_last_modified: Option<ngx_uint_t>,
+    /// The index of `$upstream_cache_etag`, likewise.
+    pub cache_etag: Option<ngx_uint_t>,
 }
 
 impl MainConf {

@@ -78,6 +78,11 @@ impl<'a> Key<'a> {
         }
     }
 
+    /// The decoded key.
+    pub fn as_bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     fn of_any_bytes(bytes: &'a [u8]) -> Self {
         Key { bytes, encoded_len: bytes.iter().map(|&b| if plain(b) { 1 } else { 3 }).sum() }
     }

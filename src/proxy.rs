@@ -235,6 +235,18 @@ impl Proxy {
         }
     }
 
+    /// The part of a configuration that is the upstream module's.
+    unsafe fn upstream(
+        self,
+        conf: *mut c_void,
+    ) -> Result<*mut ngx_http_upstream_conf_t, ProxyError> {
+        // SAFETY: a command's offset tells where that part is.
+        let timeout = unsafe { (*self.command("proxy_connect_timeout")?).offset };
+        let at = timeout.checked_sub(mem::offset_of!(ngx_http_upstream_conf_t, connect_timeout));
+        // SAFETY: it is inside the configuration.
+        at.map(|at| unsafe { conf.byte_add(at).cast() }).ok_or(ProxyError::Nginx)
+    }
+
     /// The configuration as words, as far as the commands' offsets prove that it reaches.
     unsafe fn words<'a>(self, conf: *mut c_void) -> &'a [usize] {
         let reach = self
@@ -502,12 +514,6 @@ pub unsafe fn install(cf: *mut ngx_conf_t) -> Result<(), ProxyError> {
     }
     // Where no location serves a bucket, requests are not to notice that the module is loaded.
     main.serves = !main.pending.is_empty();
-    if main.serves {
-        // SAFETY: cf is as this function asks for.
-        let index = |name| unsafe { variables::index(cf, name) }.ok_or(ProxyError::Nginx);
-        main.cache_last_modified = index(ngx_string!("upstream_cache_last_modified"))?;
-        main.cache_etag = index(ngx_string!("upstream_cache_etag"))?;
-    }
     for mut pending in mem::take(&mut main.pending) {
         // SAFETY: what prepare() stored lives as long as the configuration; cf->ctx is put back.
         unsafe {
@@ -646,8 +652,7 @@ unsafe fn install_own(
         let mut slice = "";
         if slices(cf, array) {
             slice = "$slice_range";
-            let index = variables::index(cf, ngx_string!("slice_range"));
-            main.slice_range = Some(index.ok_or(ProxyError::Nginx)?);
+            variables::index(cf, &mut main.slice_range, ngx_string!("slice_range"))?;
         }
         // Without the scheme, which the port tells: it is hashed for each request.
         let port = if endpoint.https || endpoint.port.is_some() { "" } else { ":80" };
@@ -713,6 +718,11 @@ unsafe fn install_own(
 
         proxy.merge(cf, own, fresh)?;
         *array.add(proxy.ctx_index()) = fresh;
+        if (*proxy.upstream(fresh)?).cache_revalidate != 0 {
+            let (modified, etag) = (&mut main.cache_last_modified, &mut main.cache_etag);
+            variables::index(cf, modified, ngx_string!("upstream_cache_last_modified"))?;
+            variables::index(cf, etag, ngx_string!("upstream_cache_etag"))?;
+        }
         conf.unconditional = without_conditions(cf, main, proxy, array, &pairs)?;
 
         let needs_resolver = !group && !endpoint.is_address();
@@ -750,16 +760,10 @@ unsafe fn without_conditions(
     array: *mut *mut c_void,
     headers: &[[ngx_str_t; 2]],
 ) -> Result<Option<*mut *mut c_void>, ProxyError> {
-    // SAFETY: the location's configurations are merged; a command's offset tells where the part
-    // of the upstream module is in the proxy module's.
+    // SAFETY: the location's configurations are merged.
     unsafe {
         let full = *array.add(proxy.ctx_index());
-        let timeout = (*proxy.command("proxy_connect_timeout")?).offset;
-        let upstream_at = timeout
-            .checked_sub(mem::offset_of!(ngx_http_upstream_conf_t, connect_timeout))
-            .ok_or(ProxyError::Nginx)?;
-        let upstream = |conf: *mut c_void| conf.byte_add(upstream_at).cast();
-        let of_full: &ngx_http_upstream_conf_t = &*upstream(full);
+        let of_full = &*proxy.upstream(full)?;
         let stores =
             of_full.store() != 0 || !of_full.cache_zone.is_null() || !of_full.cache_value.is_null();
         if stores || slices(cf, array) {
@@ -778,8 +782,7 @@ unsafe fn without_conditions(
             proxy.set(cf, conf, "proxy_set_header", pair)?;
         }
         proxy.merge(cf, full, conf)?;
-        let of_conf: *mut ngx_http_upstream_conf_t = upstream(conf);
-        (*of_conf).ssl = of_full.ssl;
+        (*proxy.upstream(conf)?).ssl = of_full.ssl;
 
         let modules = ngx_http_max_module;
         let copy = ngx_palloc((*cf).pool, modules * mem::size_of::<*mut c_void>());

@@ -248,6 +248,7 @@ pub unsafe fn signed<'a>(r: *mut ngx_http_request_t) -> Option<&'a Object> {
             let (host, target) = (object.host.as_bytes(), object.uri.as_bytes());
             let ask = Ask { method: method(r)?, host, target, owner };
             let stamp = now();
+            ptr::write_bytes(object.authorization.data, 0, len);
             let out = slice::from_raw_parts_mut(object.authorization.data, len);
             signing.signer.authorize(&ask, &stamp, out).ok()?;
             object.stamp = stamp;
@@ -374,35 +375,7 @@ pub unsafe fn name_object<'a>(
                 name
             }
         };
-        let mut prefix = ngx_str_t::empty();
-        if !serving.bucket.prefix.is_null() {
-            prefix = evaluate(r, serving.bucket.prefix)?;
-            if prefix.is_empty() || prefix.as_bytes().starts_with(b"/") {
-                return Err(Refusal::Prefix(prefix));
-            }
-        }
-        let key = match serving.key {
-            Some(key) => evaluate(r, key)?,
-            None => (*r).uri,
-        };
-        let rest = match serving.key {
-            Some(_) => without_slash(key.as_bytes()),
-            None => key_in_uri(key.as_bytes(), serving.location),
-        };
-        let index = match &serving.index {
-            Some(index) if rest.is_empty() || rest.ends_with(b"/") => index.as_bytes(),
-            _ => b"",
-        };
-        if rest.is_empty() && index.is_empty() {
-            return Err(KeyError::Empty.into());
-        }
-
-        let key = if prefix.is_empty() && index.is_empty() {
-            ngx_str_t { len: rest.len(), data: rest.as_ptr().cast_mut() }
-        } else {
-            concat(r, [prefix.as_bytes(), rest, index])?
-        };
-        let checked = Key::new(key.as_bytes())?;
+        let key = key(r, serving)?;
 
         let in_host = serving.addressing.is_virtual(serving.is_aws, name.as_bytes());
         let host = match &serving.host {
@@ -416,7 +389,7 @@ pub unsafe fn name_object<'a>(
 
         let target = Target {
             bucket_in_path: (!in_host).then(|| name.as_bytes()),
-            key: checked,
+            key,
             args: (*r).args.as_bytes(),
             pass_args: &serving.pass_args,
         };
@@ -427,11 +400,12 @@ pub unsafe fn name_object<'a>(
             return Err(Refusal::Nginx);
         }
         let data: *mut u8 = object.add(1).cast();
-        ptr::write_bytes(data, 0, len + signature);
+        ptr::write_bytes(data, 0, len);
         target.write(slice::from_raw_parts_mut(data, len));
+        let key = key.as_bytes();
         object.write(Object {
             name,
-            key,
+            key: ngx_str_t { len: key.len(), data: key.as_ptr().cast_mut() },
             host,
             uri: ngx_str_t { len, data },
             stamp: Stamp::default(),
@@ -439,6 +413,48 @@ pub unsafe fn name_object<'a>(
             answer: Answer::default(),
         });
         Ok(&mut *object)
+    }
+}
+
+/// The key of a request, prefix and index included.
+unsafe fn key<'a>(r: *mut ngx_http_request_t, serving: &'a Serving) -> Result<Key<'a>, Refusal> {
+    // SAFETY: r is a valid request; what is evaluated lives in its pool.
+    unsafe {
+        let mut prefix = ngx_str_t::empty();
+        if !serving.bucket.prefix.is_null() {
+            prefix = evaluate(r, serving.bucket.prefix)?;
+            if prefix.is_empty() || prefix.as_bytes().starts_with(b"/") {
+                return Err(Refusal::Prefix(prefix));
+            }
+        }
+        let rest = match serving.key {
+            Some(key) => without_slash(bytes(evaluate(r, key)?)),
+            None => key_in_uri(bytes((*r).uri), serving.location),
+        };
+        let index = match &serving.index {
+            Some(index) if rest.is_empty() || rest.ends_with(b"/") => index.as_bytes(),
+            _ => b"",
+        };
+        if rest.is_empty() && index.is_empty() {
+            return Err(KeyError::Empty.into());
+        }
+
+        Ok(Key::new(match prefix.is_empty() && index.is_empty() {
+            true => rest,
+            false => bytes(concat(r, [prefix.as_bytes(), rest, index])?),
+        })?)
+    }
+}
+
+/// The bytes of a string of nginx.
+///
+/// # Safety
+/// They live as long as `'a`.
+unsafe fn bytes<'a>(string: ngx_str_t) -> &'a [u8] {
+    match string.is_empty() {
+        true => &[],
+        // SAFETY: the caller's promise.
+        false => unsafe { slice::from_raw_parts(string.data, string.len) },
     }
 }
 

@@ -208,6 +208,7 @@ unsafe fn is_endless(r: *mut ngx_http_request_t, u: &ngx_http_upstream_t, status
 ///
 /// # Safety
 /// `r` is a valid request of a location with this `serving`.
+#[inline]
 pub unsafe fn decide(
     r: *mut ngx_http_request_t,
     serving: &Serving,
@@ -216,14 +217,23 @@ pub unsafe fn decide(
     code: Option<&[u8]>,
 ) -> Option<Shown> {
     let shown = shown(status, code)?;
-    // SAFETY: the strings are the request's.
-    let folder = || unsafe {
-        may_be_folder(object.key.as_bytes()) && with_slash((*r).unparsed_uri.as_bytes()).is_some()
-    };
-    if serving.append_slash && shown.class == Class::Missing && folder() {
-        return Some(Shown { status: 301, ..shown });
-    }
-    Some(shown)
+    // SAFETY: the caller's promise.
+    let redirect = unsafe { is_to_get_a_slash(r, serving, object, shown) };
+    Some(if redirect { Shown { status: 301, ..shown } } else { shown })
+}
+
+/// Whether a client is redirected to a folder in place of a missing object.
+unsafe fn is_to_get_a_slash(
+    r: *mut ngx_http_request_t,
+    serving: &Serving,
+    object: &Object,
+    shown: Shown,
+) -> bool {
+    serving.append_slash
+        && shown.class == Class::Missing
+        && may_be_folder(object.key.as_bytes())
+        // SAFETY: the string is the request's.
+        && with_slash(unsafe { (*r).unparsed_uri.as_bytes() }).is_some()
 }
 
 /// Whether nginx is going to ask another server, or to send a stale response, for S3's own

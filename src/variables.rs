@@ -7,13 +7,14 @@ use ngx::ffi::{
     ngx_conf_t, ngx_http_add_variable, ngx_http_conf_ctx_t, ngx_http_core_main_conf_t,
     ngx_http_core_module, ngx_http_get_flushed_variable, ngx_http_get_variable_index,
     ngx_http_headers_in_t, ngx_http_request_t, ngx_http_variable_t, ngx_http_variable_value_t,
-    ngx_int_t, ngx_str_t, ngx_table_elt_t, ngx_uint_t, ngx_variable_value_t, NGX_ERROR,
+    ngx_int_t, ngx_str_t, ngx_table_elt_t, ngx_uint_t, ngx_variable_value_t,
     NGX_HTTP_VAR_NOCACHEABLE, NGX_HTTP_VAR_NOHASH,
 };
 use ngx::http::HttpModuleMainConf;
 use ngx::ngx_string;
 
 use crate::module::S3PrivateBucket;
+use crate::proxy::ProxyError;
 use crate::request::{method, name_object, object_mut, presigned_url, serving, signed, Object};
 use crate::upstream::last_error;
 
@@ -78,14 +79,21 @@ pub unsafe fn register(cf: *mut ngx_conf_t) -> Option<()> {
     Some(())
 }
 
-/// Has nginx keep a place in every request for a variable; returns its index.
+/// Has nginx keep a place in every request for a variable, if it is not there yet.
 ///
 /// # Safety
 /// `cf` is nginx's context in a postconfiguration hook.
-pub unsafe fn index(cf: *mut ngx_conf_t, mut name: ngx_str_t) -> Option<ngx_uint_t> {
-    // SAFETY: cf is nginx's context, which copies the name.
-    let index = unsafe { ngx_http_get_variable_index(cf, &mut name) };
-    (index != NGX_ERROR as ngx_int_t).then_some(index as ngx_uint_t)
+pub unsafe fn index(
+    cf: *mut ngx_conf_t,
+    known: &mut Option<ngx_uint_t>,
+    mut name: ngx_str_t,
+) -> Result<(), ProxyError> {
+    if known.is_none() {
+        // SAFETY: cf is nginx's context, which copies the name.
+        let index = unsafe { ngx_http_get_variable_index(cf, &mut name) };
+        *known = Some(ngx_uint_t::try_from(index).map_err(|_| ProxyError::Nginx)?);
+    }
+    Ok(())
 }
 
 const RANGE: usize = mem::offset_of!(ngx_http_headers_in_t, range);
@@ -265,8 +273,8 @@ unsafe extern "C" fn conditional(
         let slice = main.slice_range.and_then(variable);
         let value = match (data, slice) {
             (RANGE, Some(slice)) => Some(slice),
-            (IF_MODIFIED_SINCE, _) if stored => variable(main.cache_last_modified),
-            (IF_NONE_MATCH, _) if stored => variable(main.cache_etag),
+            (IF_MODIFIED_SINCE, _) if stored => main.cache_last_modified.and_then(variable),
+            (IF_NONE_MATCH, _) if stored => main.cache_etag.and_then(variable),
             (_, Some(_)) => None,
             _ if stored => None,
             _ => header,

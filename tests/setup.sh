@@ -13,7 +13,7 @@ for kind; do
     case $kind in
     deb) packages+=(build-essential debhelper lintian) ;;
     rpm) packages+=(rpm) ;;
-    bench) packages+=(valgrind wrk) ;;
+    bench) packages+=(libjemalloc2 valgrind wrk) ;;
     torture)
         packages+=(valgrind g++ libnginx-mod-http-{lua,js,headers-more-filter,cache-purge}
             libnginx-mod-http-brotli-{filter,static})
