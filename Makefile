@@ -4,7 +4,7 @@
 # make test    all tests (T="tests/test_wire.py -k slice" for some of the second half)
 # make deb     a package for this Debian, in target/packages
 # make rpm     a package for nginx.org's nginx 1.28, in target/packages
-# make bench   what a request costs, into bench/RESULTS.md
+# make bench   what a request costs, into bench/RESULTS.md (QUICK=1: instructions only, writes nothing)
 # make torture what it withstands, into bench/TORTURE.md (QUICK=1: the short form, writes nothing)
 # make test-matrix     all tests with each nginx, and the packages in clean Debians
 #
@@ -98,7 +98,7 @@ bench: all
 	tests/setup.sh bench
 	CARGO_PROFILE_RELEASE_STRIP=none CARGO_PROFILE_RELEASE_DEBUG=line-tables-only \
 		cargo build --release --locked --target-dir target/bench
-	$(PYTHON) bench/bench.py
+	$(PYTHON) bench/bench.py $(if $(QUICK),--quick)
 
 # Memory is looked at in an nginx of its own. The fuzzers get their coverage from LLVM.
 SANCOV := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
