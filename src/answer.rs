@@ -64,6 +64,14 @@ pub fn cached_code(status: u16) -> Option<&'static [u8]> {
     (status == 400).then_some(b"KeyTooLongError")
 }
 
+/// Whether the part of a chunked body that has arrived is all of it, with the trailer
+/// (RFC 9112, 7.1).
+pub fn chunks_are_complete(body: &[u8]) -> bool {
+    let last = b"\r\n0\r\n";
+    body.ends_with(b"\r\n\r\n")
+        && (body.starts_with(&last[2..]) || body.windows(last.len()).any(|w| w == last))
+}
+
 /// The longest error code that is believed.
 const MAX_CODE: usize = 64;
 
@@ -197,6 +205,22 @@ mod tests {
         }
         assert!(is_hidden(b"x-amz-meta-a", &[]));
         assert!(!is_hidden(b"x-amz-meta-a", &[Box::from(*b"*")]));
+    }
+
+    #[test]
+    fn chunks_come_to_an_end() {
+        for (body, complete) in [
+            ("0\r\n\r\n", true),
+            ("4\r\nhush\r\n0\r\n\r\n", true),
+            ("4\r\nhush\r\n0\r\nX-Trailer: x\r\n\r\n", true),
+            ("4\r\nhush\r\n0\r\nX-Trailer: x\r\n", false),
+            ("4\r\nhush\r\n0\r\n", false),
+            ("4\r\nhush\r\n", false),
+            ("10\r\n\r\n", false),
+            ("", false),
+        ] {
+            assert_eq!(chunks_are_complete(body.as_bytes()), complete, "{body:?}");
+        }
     }
 
     #[test]

@@ -206,6 +206,9 @@ pub struct LocationConf {
     pub append_slash: Option<bool>,
     /// Whether requests of the location go to a bucket; decided when it is merged.
     pub serves: bool,
+    /// The endpoint, AWS's of the region when none is set; known when a location that serves a bucket
+    /// is merged.
+    pub effective_endpoint: Option<Rc<EndpointSetting>>,
     /// The literal prefix of the location, `/` when it has none; known when it is merged.
     pub prefix: &'static [u8],
     /// What a request needs; there once the location is installed.

@@ -29,14 +29,15 @@ pub enum KeyError {
 /// Returns the part of a decoded URI that names an object.
 ///
 /// `location` is the literal prefix of the location, or `/` where it has none (exact, regular
-/// expression and named locations). When the URI does not begin with it (it was rewritten), the
-/// whole URI counts. One slash between the location's prefix and the key is not part of the key.
+/// expression and named locations). One slash between it and the key is not part of the key. When the
+/// URI does not begin with it (it was rewritten), or goes on with neither a slash nor nothing
+/// (`/media-x` in `location /media`), the whole URI counts: no two URIs without a common beginning
+/// may name one object, as access rules are for one of them.
 pub fn key_in_uri<'a>(uri: &'a [u8], location: &[u8]) -> &'a [u8] {
-    let rest = uri.strip_prefix(location).unwrap_or(uri);
-    if rest.len() == uri.len() || !location.ends_with(b"/") {
-        without_slash(rest)
-    } else {
-        rest
+    match uri.strip_prefix(location) {
+        Some(rest) if location.ends_with(b"/") => rest,
+        Some(rest) if rest.is_empty() || rest.starts_with(b"/") => without_slash(rest),
+        _ => without_slash(uri),
     }
 }
 
@@ -367,7 +368,8 @@ mod tests {
             ("/media//a", "/media/", "/a"),
             ("/media/a", "/media", "a"),
             ("/media//a", "/media", "/a"),
-            ("/media-x", "/media", "-x"),
+            ("/media-x", "/media", "media-x"),
+            ("/media", "/media", ""),
             ("/media/", "/media/", ""),
             ("/other/a", "/media/", "other/a"),
             ("/a", "/", "a"),

@@ -370,10 +370,12 @@ unsafe fn check(
     place: &Place,
 ) -> Result<(), ProxyError> {
     let auth = conf.auth.as_ref().ok_or(ProxyError::NoAuth)?;
-    let setting = conf.endpoint.get_or_insert_with(|| {
+    let setting = conf.endpoint.clone().unwrap_or_else(|| {
         let region = conf.region.as_deref().unwrap_or(DEFAULT_REGION);
         Rc::new(EndpointSetting { endpoint: Endpoint::aws(region), upstream: None })
     });
+    // Not into `endpoint`, which nested locations inherit: theirs can be of another region.
+    let setting: &EndpointSetting = conf.effective_endpoint.insert(setting);
     if conf.addressing == Some(Addressing::Virtual) && setting.endpoint.is_address() {
         return Err(ProxyError::Address(setting.endpoint.host.clone()));
     }
@@ -577,7 +579,7 @@ unsafe fn install_own(
     user_headers: &[(ngx_str_t, ngx_str_t)],
 ) -> Result<bool, ProxyError> {
     let (BucketSetting::On(bucket, _), Some(setting), Some(auth)) =
-        (&conf.bucket, &conf.endpoint, &conf.auth)
+        (&conf.bucket, &conf.effective_endpoint, &conf.auth)
     else {
         return Err(ProxyError::Nginx);
     };

@@ -22,7 +22,7 @@ use crate::answer::{cached_code, is_hidden, reason, with_slash, Shown};
 use crate::request::{
     add_header, allow, concat, object_mut, presigned_url, serving, Object, Serving,
 };
-use crate::upstream::{decide, find};
+use crate::upstream::{decide, find, is_cached};
 
 static mut NEXT_HEADER: ngx_http_output_header_filter_pt = None;
 static mut NEXT_BODY: ngx_http_output_body_filter_pt = None;
@@ -83,9 +83,14 @@ unsafe fn mask(r: *mut ngx_http_request_t, serving: &Serving) -> Option<()> {
         let (Some(object), Some(u)) = (object_mut(r), (*r).upstream.as_ref()) else {
             return Some(());
         };
-        // An answer of the cache did not pass the upstream's hook; nginx's own has no status there.
+        // Without the upstream's cleanup nginx has done with S3, and answers itself.
+        let cached = is_cached(u);
+        if !cached && u.cleanup.is_null() {
+            return Some(());
+        }
+        // An answer of the cache need not have passed the upstream's hook. nginx's own has no status.
         let shown = object.answer.shown.or_else(|| {
-            let status = u16::try_from(u.headers_in.status_n).ok().filter(|&s| s > 0)?;
+            let status = u16::try_from(u.headers_in.status_n).ok().filter(|&s| cached && s > 0)?;
             decide(r, serving, object, status, cached_code(status))
         });
         match shown {
@@ -197,7 +202,7 @@ unsafe extern "C" fn body_filter(r: *mut ngx_http_request_t, chain: *mut ngx_cha
         }
         let is_first = !mem::replace(&mut object.answer.page_is_sent, true);
         if !is_first && last_buf == 0 && last_in_chain == 0 {
-            return next(r, ptr::null_mut());
+            return Status::NGX_OK.into();
         }
 
         let size = mem::size_of::<ngx_buf_t>();
@@ -208,6 +213,9 @@ unsafe extern "C" fn body_filter(r: *mut ngx_http_request_t, chain: *mut ngx_cha
             let page = page.as_ptr_range();
             (buf.pos, buf.last) = (page.start.cast_mut(), page.end.cast_mut());
             buf.set_memory(1);
+        } else {
+            // nginx allows no other empty buffers than special ones.
+            buf.set_sync(1);
         }
         buf.set_last_buf(last_buf);
         buf.set_last_in_chain(last_in_chain);

@@ -22,7 +22,8 @@ use ngx::ffi::{
 use ngx::ngx_log_error;
 
 use crate::answer::{
-    cached_code, error_code, may_be_folder, shown, with_slash, Advice, Class, Shown,
+    cached_code, chunks_are_complete, error_code, may_be_folder, shown, with_slash, Advice, Class,
+    Shown,
 };
 use crate::auth::sigv4::Method;
 use crate::auth::Auth;
@@ -157,7 +158,7 @@ unsafe fn judge(
         };
         let arrived = match usize::try_from(length) {
             Ok(length) if !chunked => body.len() >= length,
-            _ => body.ends_with(b"0\r\n\r\n"),
+            _ => chunks_are_complete(body),
         };
         let room = u.buffer.last < u.buffer.end && body.len() < ENOUGH;
         let is_coming = !cached && !head && (length > 0 || chunked) && !arrived;
@@ -175,10 +176,10 @@ unsafe fn judge(
             }
         }
         object.answer.shown = Some(shown);
-        if shown.class == Class::Fault {
-            u.set_cacheable(0);
-        }
         if !nginx_wants(u, status) {
+            if shown.class == Class::Fault {
+                u.set_cacheable(0);
+            }
             u.headers_in.status_n = ngx_uint_t::from(shown.status);
             u.headers_in.status_line = ngx_str_t::empty();
         }
@@ -187,7 +188,7 @@ unsafe fn judge(
 }
 
 /// Whether nginx has the answer from its cache.
-fn is_cached(u: &ngx_http_upstream_t) -> bool {
+pub fn is_cached(u: &ngx_http_upstream_t) -> bool {
     u.cache_status() >= NGX_HTTP_CACHE_STALE
 }
 

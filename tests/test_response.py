@@ -8,7 +8,9 @@ import socket
 import subprocess
 
 import pytest
-from harness import TIMEOUT, Nginx, Recorder, allow, read_response, tells, tiny_s3, wait_until
+from harness import (
+    TIMEOUT, Nginx, Recorder, allow, free_port, read_response, tells, tiny_s3, wait_until,
+)  # fmt: skip
 
 S3_HEADERS = [
     ("x-amz-request-id", "REQUEST"), ("x-amz-id-2", "ID2"), ("x-amz-meta-author", "ann"),
@@ -266,14 +268,45 @@ def test_codes_that_come_late(nginx, chunked):
 
 
 class Bytes(Recorder):
-    """Answers with the bytes of `said`, and closes the connection."""
+    """Answers with the bytes of `said`, and closes the connection when it is to."""
 
-    said = b""
+    said, closes = b"", True
 
     def serve(self, s, _):
         with s, s.makefile("rb") as f:
-            self.requests.append(b"".join(iter(f.readline, b"\r\n")))
-            s.sendall(self.said)
+            while head := b"".join(iter(f.readline, b"\r\n")):
+                self.requests.append(head)
+                s.sendall(self.said)
+                if self.closes:
+                    return
+
+
+@pytest.mark.parametrize("status", [400, 403, 404])
+def test_an_error_that_is_cut_is_a_fault(nginx, status):
+    """Its code, which tells what it means, has not come."""
+    origin = Bytes()
+    n = nginx(f"""location /m/ {{
+        s3_private_bucket example-bucket; s3_private_bucket_endpoint {origin.url}; proxy_read_timeout 1s;
+    }}""")
+    for length in (b"Content-Length: 500", b"Transfer-Encoding: chunked"):
+        origin.said = b"HTTP/1.1 %d X\r\n%s\r\n\r\n" % (status, length)
+        origin.said += b"1f4\r\n<Error><Cod" if b"chunked" in length else b"<Error><Cod"
+        for origin.closes, expected in ((True, 502), (False, 504)):
+            r = n.get("/m/a")
+            assert r.status == expected and b"<Error>" not in r.body
+    origin.close()
+
+
+def test_chunks_with_a_trailer_come_to_an_end(nginx):
+    origin = Bytes()
+    n = nginx(f"""location /m/ {{
+        s3_private_bucket example-bucket; s3_private_bucket_endpoint {origin.url}; proxy_read_timeout 60s;
+    }}""")
+    origin.said = b"HTTP/1.1 404 X\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhush\r\n0\r\nX-Trailer: x\r\n\r\n"
+    origin.closes = False
+    r = n.get("/m/a")
+    assert r.status == 404 and b"hush" not in r.body
+    origin.close()
 
 
 @pytest.mark.parametrize("errors", ["mask", "pass"])
@@ -381,6 +414,35 @@ def test_error_pages_of_the_site(errors, origin, tmp_path):
     assert (r.status, r.body) == (503, b"down: InvalidAccessKeyId")
 
 
+@pytest.mark.parametrize("cache", ["", "proxy_cache z; proxy_cache_valid any 1h;"])
+def test_error_pages_elsewhere(errors, origin, cache):
+    n = errors(f"""error_page 404 https://www.example.com/sorry;
+        error_page 502 =303 https://status.example.com/; {cache}""")
+    for code, seen in [("AccessDenied", (302, "https://www.example.com/sorry")),
+                       ("InvalidAccessKeyId", (303, "https://status.example.com/"))]:  # fmt: skip
+        origin.answer = s3_error(403, code)
+        for _ in range(2):
+            r = n.get(f"/m/{code}")
+            assert (r.status, r.get("Location")) == seen
+            assert b"hush" not in r.body and names(r) == []
+
+
+@pytest.mark.parametrize("protocol", ["--http1.0", "--http1.1", "--http2-prior-knowledge"])
+@pytest.mark.parametrize("sendfile", ["on", "off"])
+def test_pages_that_include_what_is_missing(errors, origin, tmp_path, protocol, sendfile):
+    (tmp_path / "page.html").write_text('<!--#include virtual="/m/missing"-->' + "rest " * 500)
+    n = errors(
+        "", f"location = /page.html {{ root {tmp_path}; ssi on; sendfile {sendfile}; postpone_output 0; }}",
+        listen="http2" if "2" in protocol else "",
+    )  # fmt: skip
+    origin.answer = s3_error(404, "NoSuchKey")
+    out = subprocess.run(
+        ["curl", "-sS", protocol, f"http://127.0.0.1:{n.port}/page.html"], capture_output=True, check=True
+    ).stdout
+    assert out.startswith(b"<html>\r\n<head><title>404 Not Found</title>")
+    assert out.endswith(b"</html>\r\n" + b"rest " * 500) and b"hush" not in out
+
+
 def test_a_single_page_application(nginx, origin):
     n = nginx("""location / {
         s3_private_bucket example-bucket; error_page 404 =200 /index.html;
@@ -448,7 +510,7 @@ def test_the_next_server_is_asked(nginx, origin):
             s3_private_bucket_endpoint http://s3.example.com upstream=pool;
             proxy_next_upstream http_403 http_404 http_503;
         }""",
-        f"upstream pool {{ server 127.0.0.1:{origin.port}; server 127.0.0.1:{second.port} backup; }}",
+        f"upstream pool {{ server 127.0.0.1:{origin.port} max_fails=0; server 127.0.0.1:{second.port} backup; }}",
     )
     for status, code in ((403, "AccessDenied"), (404, "NoSuchKey"), (503, "SlowDown")):
         origin.answer = s3_error(status, code)
@@ -458,6 +520,43 @@ def test_the_next_server_is_asked(nginx, origin):
     origin.answer = s3_error(503, "SlowDown")
     r = n.get("/m/a")
     assert r.status == 404 and b"hush" not in r.body
+    second.close()
+
+
+def test_no_next_server_is_there(nginx, origin):
+    n = nginx(
+        """location /m/ {
+            s3_private_bucket example-bucket;
+            s3_private_bucket_endpoint http://s3.example.com upstream=pool;
+            proxy_next_upstream http_404 http_503;
+        }""",
+        f"upstream pool {{ server 127.0.0.1:{origin.port}; server 127.0.0.1:{free_port()} backup; }}",
+    )
+    for status, code in ((404, "NoSuchKey"), (503, "SlowDown")):
+        origin.answer = s3_error(status, code)
+        r = n.get("/m/a")
+        assert (r.status, r.get("Retry-After")) == (502, None)
+
+
+def test_a_good_answer_after_a_fault_is_cached(nginx, origin, tmp_path):
+    second = Recorder()
+    n = nginx(
+        """location /m/ {
+            s3_private_bucket example-bucket; proxy_cache z; proxy_cache_valid any 1h;
+            s3_private_bucket_endpoint http://s3.example.com upstream=pool;
+            proxy_next_upstream http_403; add_header X-Cache $upstream_cache_status always;
+        }""",
+        f"""upstream pool {{ server 127.0.0.1:{origin.port}; server 127.0.0.1:{second.port} backup; }}
+        proxy_cache_path {tmp_path}/cache keys_zone=z:1m;""",
+    )
+    origin.answer = s3_error(403, "SignatureDoesNotMatch")
+    for cached in ("MISS", "HIT"):
+        r = n.get("/m/a")
+        assert (r.status, r.body, r.get("X-Cache")) == (200, b"0123456789", cached)
+    # The last one to be asked is believed.
+    second.answer = origin.answer
+    for _ in range(2):
+        assert (r := n.get("/m/b")).status == 502 and r.get("X-Cache") == "MISS"
     second.close()
 
 

@@ -3,7 +3,9 @@
 import subprocess
 
 import pytest
-from harness import MODIFIED, Recorder, free_port, request, tiny_s3, wait_until
+from harness import (
+    MODIFIED, Nginx, Recorder, free_port, make_cert, request, tiny_s3, wait_until,
+)  # fmt: skip
 
 AGENT = ("User-Agent", "open-sesame")
 
@@ -156,6 +158,8 @@ LOCATIONS = """
         ("/p/a", "/example-bucket/dir/a"),
         ("/q/a", "/example-bucket/dira"),
         ("/noslash/a", "/example-bucket/a"),
+        # Not the key of /noslash/a, which may have rules of its own.
+        ("/noslasha", "/example-bucket/noslasha"),
         ("/exact.txt", "/example-bucket/e/exact.txt"),
         ("/img/big/a%20b", "/example-bucket/a%20b/big.png"),
         ("/re/a", "/example-bucket/re/a"),
@@ -431,6 +435,28 @@ def test_an_upstream_with_the_name_of_the_endpoint(nginx, origin):
     )
     assert n.get("/m/a").status == 200
     assert origin.last().get("Host") == "s3.example.com"
+
+
+def test_nested_locations_have_the_endpoint_of_their_own_region(tmp_path, secret, ca):
+    regions = {"us-east-1": "/a/", "eu-central-1": "/a/eu/", "cn-north-1": "/a/eu/cn/"}
+    hosts = {
+        region: f"s3.{region}.amazonaws.com" + (".cn" if region.startswith("cn-") else "")
+        for region in regions
+    }
+    certificate = make_cert(ca.parent, "aws", [f"DNS:example-bucket.{host}" for host in hosts.values()])
+    origin = Recorder(tls=certificate)
+    nested = ""
+    for region, location in reversed(regions.items()):
+        setting = "" if region == "us-east-1" else f"s3_private_bucket_region {region};"
+        nested = f"""location {location} {{
+            s3_private_bucket example-bucket; {setting} proxy_ssl_trusted_certificate {ca}; {nested}
+        }}"""
+    groups = "".join(f"upstream {host} {{ server 127.0.0.1:{origin.port}; }}" for host in hosts.values())
+    with Nginx(tmp_path / "n", nested, f"s3_private_bucket_auth secret {secret}; {groups}") as n:
+        for region, location in regions.items():
+            assert n.get(f"{location}k").status == 200
+            assert origin.last().get("Host") == origin.names[-1] == f"example-bucket.{hosts[region]}"
+    origin.close()
 
 
 def test_a_bucket_in_an_if_of_another_location(nginx, origin):
