@@ -294,7 +294,9 @@ mod tests {
     fn wire(bucket: Option<&str>, key: &[u8], args: &str, pass: &[&str]) -> String {
         let pass_args = sorted_arguments(pass.iter().map(|n| n.as_bytes().into()).collect());
         let bucket_in_path = bucket.map(str::as_bytes);
-        let key = Key::new(key).unwrap();
+        let decoded = key;
+        let key = Key::new(decoded).unwrap();
+        assert_eq!(key.as_bytes(), decoded);
         let t = Target { bucket_in_path, key, args: args.as_bytes(), pass_args: &pass_args };
         let mut out = vec![0; t.len()];
         assert_eq!(t.write(&mut out), out.len(), "the length is exact");
