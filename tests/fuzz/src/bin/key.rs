@@ -11,6 +11,10 @@ fuzz_target!(|data: &[u8]| {
 
     let key = key_in_uri(uri, location);
     assert!(uri.ends_with(key));
+    if key != uri.strip_prefix(b"/").unwrap_or(uri) && !location.ends_with(b"/") {
+        let rest = uri.strip_prefix(location).unwrap();
+        assert!(rest.is_empty() || rest.starts_with(b"/"), "another URI names this object");
+    }
     let dots = key.split(|&b| b == b'/').any(|s| matches!(s, b"." | b".."));
     match Key::new(key) {
         Ok(checked) => {
