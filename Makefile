@@ -5,7 +5,8 @@
 # make deb     a package for this Debian, in target/packages
 # make rpm     a package for nginx.org's nginx 1.28, in target/packages
 # make bench   what a request costs, into bench/RESULTS.md (QUICK=1: instructions only, writes nothing)
-# make torture what it withstands, into bench/TORTURE.md (QUICK=1: the short form, writes nothing)
+# make torture what it withstands, into bench/TORTURE.md (QUICK=1: the short form, T=...: some of it;
+#              both write nothing)
 # make test-matrix     all tests with each nginx, and the packages in clean Debians
 #
 # NGINX=1.28 (with all, test, demo): nginx's stable version, built in target/, not the installed one
@@ -115,7 +116,8 @@ torture: setup all
 	$(FRESH) $(MALLOC)/.configured
 	RUSTFLAGS="$(SANCOV)" cargo build --release --locked --manifest-path tests/fuzz/Cargo.toml \
 		--target-dir target/fuzz --target $$(rustc -vV | sed -n 's/host: //p')
-	$(PYTHON) -m pytest -q $(if $(QUICK),--quick,--report bench/TORTURE.md) $(or $(T),tests/torture_*.py)
+	$(PYTHON) -m pytest -q $(if $(QUICK),--quick) $(if $(QUICK)$(T),,--report bench/TORTURE.md) \
+		$(or $(T),tests/torture_*.py)
 
 lint: $(CONFIGURED)
 	cargo fmt --check

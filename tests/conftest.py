@@ -2,6 +2,7 @@ import datetime
 import os
 import platform
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from harness import MODULE, NGINX, Nginx, Recorder, SeaweedFS, make_ca
 
 
 def pytest_sessionstart(session):
+    session.config.stash[STARTED] = time.monotonic()
     if not MODULE.exists():
         pytest.exit(f"{MODULE} is missing: run make", 2)
     version = subprocess.run([NGINX, "-V"], capture_output=True, text=True, check=True).stderr
@@ -23,6 +25,7 @@ def pytest_addoption(parser):
 
 
 HELD = pytest.StashKey[list]()
+STARTED = pytest.StashKey[float]()
 
 
 @pytest.fixture
@@ -48,7 +51,7 @@ def pytest_sessionfinish(session, exitstatus):
     report.write_text("\n".join([
         "# Results of `make torture`", "",
         f"{datetime.date.today()}, {version.split()[-1]}, {os.cpu_count()} cores, "
-        f"Linux {platform.release()}", "",
+        f"Linux {platform.release()}, {time.monotonic() - session.config.stash[STARTED]:,.0f} seconds", "",
         "| | tried | what held |", "| --- | --- | --- |", *rows, ""]))  # fmt: skip
 
 

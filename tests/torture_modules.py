@@ -103,7 +103,7 @@ def test_together(tmp_path, nginx, origin, monkeypatch, held, order):
 
 
 # They wait for signatures to expire, which no module has a part in; nor has it in builds.
-SLOW = "outlasts or expire"
+SLOW = "outlasts or urls_expire"
 
 
 def test_the_suite(tmp_path, quick, held):
