@@ -64,12 +64,14 @@ pub fn cached_code(status: u16) -> Option<&'static [u8]> {
     (status == 400).then_some(b"KeyTooLongError")
 }
 
-/// Whether the part of a chunked body that has arrived is all of it, with the trailer
-/// (RFC 9112, 7.1).
+/// Whether the part of a chunked body that has arrived is all of it: a chunk of no bytes, and the
+/// trailer (RFC 9112, 7.1).
 pub fn chunks_are_complete(body: &[u8]) -> bool {
-    let last = b"\r\n0\r\n";
     body.ends_with(b"\r\n\r\n")
-        && (body.starts_with(&last[2..]) || body.windows(last.len()).any(|w| w == last))
+        && body.split(|&b| b == b'\n').any(|line| {
+            let size = line.split(|&b| b == b';' || b == b'\r').next().unwrap_or_default();
+            !size.is_empty() && size.iter().all(|&b| b == b'0')
+        })
 }
 
 /// The longest error code that is believed.
@@ -213,6 +215,7 @@ mod tests {
             ("0\r\n\r\n", true),
             ("4\r\nhush\r\n0\r\n\r\n", true),
             ("4\r\nhush\r\n0\r\nX-Trailer: x\r\n\r\n", true),
+            ("4\r\nhush\r\n000;a=b\r\n\r\n", true),
             ("4\r\nhush\r\n0\r\nX-Trailer: x\r\n", false),
             ("4\r\nhush\r\n0\r\n", false),
             ("4\r\nhush\r\n", false),

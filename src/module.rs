@@ -6,9 +6,10 @@ use core::ptr;
 use ngx::core::Status;
 use ngx::ffi::{
     ngx_conf_t, ngx_cycle_t, ngx_http_module_t, ngx_int_t, ngx_module_t, ngx_uint_t,
-    NGX_HTTP_MODULE,
+    NGX_HTTP_MODULE, NGX_LOG_EMERG,
 };
 use ngx::http::{HttpModule, HttpModuleLocationConf, HttpModuleMainConf};
+use ngx::ngx_log_error;
 
 use crate::conf::{self, LocationConf, MainConf, COMMANDS};
 use crate::{proxy, response, variables};
@@ -95,6 +96,17 @@ impl HttpModule for S3PrivateBucket {
     }
 
     unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
+        if response::is_installed() {
+            // Linking its own filters anew, nginx would lose these in the process that goes on.
+            // SAFETY: nginx passes its configuration context.
+            let log = unsafe { (*cf).log };
+            ngx_log_error!(
+                NGX_LOG_EMERG,
+                log,
+                "\"s3_private_bucket\" cannot be reloaded with \"master_process off\"; restart nginx"
+            );
+            return Status::NGX_ERROR.into();
+        }
         // SAFETY: nginx passes its configuration context, after all configurations were merged.
         match unsafe { proxy::install(cf) } {
             Ok(()) => Status::NGX_OK.into(),
@@ -119,7 +131,7 @@ unsafe extern "C" fn merge_loc_conf(
 /// configuration gets later.
 unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     // SAFETY: nginx passes the cycle that the process is for, once in its life, with its own filters
-    // linked. (Without a master process it serves nothing after a reload.)
+    // linked.
     unsafe {
         // Where no location serves a bucket, requests are not to notice that the module is loaded.
         if S3PrivateBucket::main_conf(&*cycle).is_some_and(|main| main.serves) {

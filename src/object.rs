@@ -21,6 +21,9 @@ pub enum KeyError {
     /// A NUL byte, which no S3 server stores and some take for the end of the key.
     #[error("the object key has a NUL byte")]
     Nul,
+    /// A URI that goes on behind the location's prefix as another word.
+    #[error("the URI goes on without a slash behind the location's prefix")]
+    OtherWord,
     /// A `.` or `..` segment, which servers and proxies before S3 may resolve.
     #[error("the object key has a \".\" or \"..\" segment")]
     DotSegment,
@@ -30,14 +33,17 @@ pub enum KeyError {
 ///
 /// `location` is the literal prefix of the location, or `/` where it has none (exact, regular
 /// expression and named locations). One slash between it and the key is not part of the key. When the
-/// URI does not begin with it (it was rewritten), or goes on with neither a slash nor nothing
-/// (`/media-x` in `location /media`), the whole URI counts: no two URIs without a common beginning
-/// may name one object, as access rules are for one of them.
-pub fn key_in_uri<'a>(uri: &'a [u8], location: &[u8]) -> &'a [u8] {
+/// URI does not begin with it (it was rewritten), the whole URI counts.
+///
+/// # Errors
+/// [`KeyError::OtherWord`] for `/media-x` in `location /media`: whatever it named would have a second
+/// URI there, which other access rules may be for.
+pub fn key_in_uri<'a>(uri: &'a [u8], location: &[u8]) -> Result<&'a [u8], KeyError> {
     match uri.strip_prefix(location) {
-        Some(rest) if location.ends_with(b"/") => rest,
-        Some(rest) if rest.is_empty() || rest.starts_with(b"/") => without_slash(rest),
-        _ => without_slash(uri),
+        None => Ok(without_slash(uri)),
+        Some(rest) if location.ends_with(b"/") => Ok(rest),
+        Some(rest) if rest.is_empty() || rest.starts_with(b"/") => Ok(without_slash(rest)),
+        Some(_) => Err(KeyError::OtherWord),
     }
 }
 
@@ -370,7 +376,6 @@ mod tests {
             ("/media//a", "/media/", "/a"),
             ("/media/a", "/media", "a"),
             ("/media//a", "/media", "/a"),
-            ("/media-x", "/media", "media-x"),
             ("/media", "/media", ""),
             ("/media/", "/media/", ""),
             ("/other/a", "/media/", "other/a"),
@@ -378,8 +383,10 @@ mod tests {
             ("//a", "/", "/a"),
             ("relative", "/media/", "relative"),
         ] {
-            assert_eq!(key_in_uri(uri.as_bytes(), location.as_bytes()), key.as_bytes(), "{uri}");
+            let found = key_in_uri(uri.as_bytes(), location.as_bytes());
+            assert_eq!(found, Ok(key.as_bytes()), "{uri}");
         }
+        assert_eq!(key_in_uri(b"/media-x", b"/media"), Err(KeyError::OtherWord));
     }
 
     #[test]

@@ -126,7 +126,9 @@ impl Refusal {
     pub fn status(&self) -> ngx_int_t {
         let status = match self {
             Refusal::Method => NGX_HTTP_NOT_ALLOWED,
-            Refusal::Key(KeyError::Empty | KeyError::TooLong) => NGX_HTTP_NOT_FOUND,
+            Refusal::Key(KeyError::Empty | KeyError::TooLong | KeyError::OtherWord) => {
+                NGX_HTTP_NOT_FOUND
+            }
             Refusal::Key(KeyError::Nul | KeyError::DotSegment) => NGX_HTTP_BAD_REQUEST,
             Refusal::Bucket(_) | Refusal::Prefix(_) => NGX_HTTP_NOT_FOUND,
             Refusal::NotSigned | Refusal::Nginx => NGX_HTTP_INTERNAL_SERVER_ERROR,
@@ -429,7 +431,7 @@ unsafe fn key<'a>(r: *mut ngx_http_request_t, serving: &'a Serving) -> Result<Ke
         }
         let rest = match serving.key {
             Some(key) => without_slash(bytes(evaluate(r, key)?)),
-            None => key_in_uri(bytes((*r).uri), serving.location),
+            None => key_in_uri(bytes((*r).uri), serving.location)?,
         };
         let index = match &serving.index {
             Some(index) if rest.is_empty() || rest.ends_with(b"/") => index.as_bytes(),

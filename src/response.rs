@@ -27,6 +27,13 @@ use crate::upstream::{decide, find, is_cached};
 static mut NEXT_HEADER: ngx_http_output_header_filter_pt = None;
 static mut NEXT_BODY: ngx_http_output_body_filter_pt = None;
 
+/// Whether this process has the filters.
+pub fn is_installed() -> bool {
+    // SAFETY: only install() writes to it, in the same thread.
+    let next = unsafe { NEXT_HEADER };
+    next.is_some()
+}
+
 /// Puts the filters before all that nginx has.
 ///
 /// # Safety
@@ -190,6 +197,10 @@ unsafe extern "C" fn body_filter(r: *mut ngx_http_request_t, chain: *mut ngx_cha
         else {
             return next(r, chain);
         };
+        if chain.is_null() {
+            // nginx goes on with what is not sent yet.
+            return next(r, chain);
+        }
 
         let (mut last_buf, mut last_in_chain, mut link) = (0, 0, chain);
         while let Some(this) = link.as_ref() {
@@ -255,7 +266,7 @@ unsafe fn leads_nowhere(r: *mut ngx_http_request_t) -> bool {
     ];
     // SAFETY: r is a valid request; its Location is NULL or an element of its headers.
     unsafe {
-        (*r).upstream.is_null()
+        object_mut(r).is_none()
             && REDIRECTS.iter().any(|&status| (*r).headers_out.status == status as ngx_uint_t)
             && (*r).headers_out.location.as_ref().is_some_and(|l| l.value.is_empty())
     }
@@ -267,7 +278,7 @@ unsafe fn is_405_without_allow(r: *mut ngx_http_request_t) -> bool {
     // SAFETY: r is a valid request.
     unsafe {
         (*r).headers_out.status == NGX_HTTP_NOT_ALLOWED as ngx_uint_t
-            && (*r).upstream.is_null()
+            && object_mut(r).is_none()
             && find(&(*r).headers_out.headers, b"allow").is_none()
     }
 }

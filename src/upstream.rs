@@ -12,9 +12,9 @@ use std::hash::DefaultHasher;
 
 use ngx::core::Status;
 use ngx::ffi::{
-    ngx_http_request_t, ngx_http_upstream_t, ngx_int_t, ngx_list_t, ngx_parse_http_time,
-    ngx_pool_cleanup_add, ngx_str_t, ngx_table_elt_t, ngx_time, ngx_uint_t, time_t,
-    NGX_HTTP_CACHE_EXPIRED, NGX_HTTP_CACHE_STALE, NGX_HTTP_UPSTREAM_FT_HTTP_403,
+    ngx_current_msec, ngx_http_request_t, ngx_http_upstream_t, ngx_int_t, ngx_list_t,
+    ngx_parse_http_time, ngx_pool_cleanup_add, ngx_str_t, ngx_table_elt_t, ngx_time, ngx_uint_t,
+    time_t, NGX_HTTP_CACHE_EXPIRED, NGX_HTTP_CACHE_STALE, NGX_HTTP_UPSTREAM_FT_HTTP_403,
     NGX_HTTP_UPSTREAM_FT_HTTP_404, NGX_HTTP_UPSTREAM_FT_HTTP_429, NGX_HTTP_UPSTREAM_FT_HTTP_500,
     NGX_HTTP_UPSTREAM_FT_HTTP_502, NGX_HTTP_UPSTREAM_FT_HTTP_503, NGX_HTTP_UPSTREAM_FT_HTTP_504,
     NGX_HTTP_UPSTREAM_INVALID_HEADER, NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_WARN,
@@ -37,6 +37,8 @@ pub struct Answer {
     reinit_request: Option<Handler>,
     /// Whether the proxy module has read all headers.
     headers_are_read: bool,
+    /// Whether the answer would be cached, were it no fault.
+    is_kept_from_cache: bool,
     /// What the client sees in place of S3's answer.
     pub shown: Option<Shown>,
     /// The page that the client gets, once its headers were sent.
@@ -73,6 +75,9 @@ unsafe extern "C" fn reinit_request(r: *mut ngx_http_request_t) -> ngx_int_t {
             return Status::NGX_ERROR.into();
         };
         object.answer.process_header = u.process_header.replace(process_header);
+        if mem::take(&mut object.answer.is_kept_from_cache) {
+            u.set_cacheable(1);
+        }
         object.answer.headers_are_read = false;
         object.answer.shown = None;
         rc
@@ -176,10 +181,11 @@ unsafe fn judge(
             }
         }
         object.answer.shown = Some(shown);
+        if shown.class == Class::Fault && u.cacheable() != 0 {
+            object.answer.is_kept_from_cache = true;
+            u.set_cacheable(0);
+        }
         if !nginx_wants(u, status) {
-            if shown.class == Class::Fault {
-                u.set_cacheable(0);
-            }
             u.headers_in.status_n = ngx_uint_t::from(shown.status);
             u.headers_in.status_line = ngx_str_t::empty();
         }
@@ -250,10 +256,12 @@ unsafe fn nginx_wants(u: &ngx_http_upstream_t, status: u16) -> bool {
         504 => NGX_HTTP_UPSTREAM_FT_HTTP_504,
         _ => return false,
     };
-    // SAFETY: an upstream has a configuration.
-    let conf = unsafe { &*u.conf };
+    // SAFETY: an upstream has a configuration; nginx's time is read in its own thread.
+    let (conf, now) = unsafe { (&*u.conf, ngx_current_msec) };
     let wanted = |mask: ngx_uint_t| mask & wish as ngx_uint_t != 0;
-    (u.peer.tries > 1 && wanted(conf.next_upstream))
+    let timeout = conf.next_upstream_timeout;
+    let is_late = timeout > 0 && now.wrapping_sub(u.peer.start_time) >= timeout;
+    (u.peer.tries > 1 && !is_late && wanted(conf.next_upstream))
         || (u.cache_status() == NGX_HTTP_CACHE_EXPIRED && wanted(conf.cache_use_stale))
 }
 

@@ -5,7 +5,9 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
+import time
 
 import pytest
 from harness import (
@@ -443,6 +445,57 @@ def test_pages_that_include_what_is_missing(errors, origin, tmp_path, protocol, 
     assert out.endswith(b"</html>\r\n" + b"rest " * 500) and b"hush" not in out
 
 
+def test_pages_that_include_what_is_missing_and_what_is_late(errors, origin, tmp_path):
+    includes = '<!--#include virtual="/m/late"--><!--#include virtual="/m/missing"-->'
+    (tmp_path / "page.html").write_text(f"{includes}rest")
+    n = errors("", f"location = /page.html {{ root {tmp_path}; ssi on; }}")
+    missing = s3_error(404, "NoSuchKey")
+
+    def answer(r):
+        if r.target.endswith("missing"):
+            return missing(r)
+        wait_until(lambda: "404 NoSuchKey" in n.error_log(), "what is missing to be answered")
+        return 200, [], b"late"
+
+    origin.answer = answer
+    body = n.get("/page.html").body
+    assert body.startswith(b"late<html>") and body.endswith(b"</html>\r\nrest") and b"hush" not in body
+
+
+def test_pages_that_are_sent_in_pieces(errors, origin):
+    n = errors("limit_rate 150;")
+    origin.answer = s3_error(404, "NoSuchKey")
+    r = n.get("/m/a")
+    assert r.status == 404 and r.body.endswith(b"</html>\r\n")
+
+
+def test_pages_in_a_small_window_of_http2(errors, origin):
+    n = errors(listen="http2")
+    origin.answer = s3_error(404, "NoSuchKey")
+
+    def frame(kind, flags, stream, payload):
+        return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
+
+    fields = b"".join(
+        b"\0%c%s%c%s" % (len(name), name, len(value), value)
+        for name, value in [(b":method", b"GET"), (b":path", b"/m/a"), (b":scheme", b"http"),
+                            (b":authority", b"a")]
+    )  # fmt: skip
+    body, ends = b"", False
+    with socket.create_connection(("127.0.0.1", n.port), TIMEOUT) as s, s.makefile("rb") as f:
+        # SETTINGS_INITIAL_WINDOW_SIZE: 10 bytes, and as many more for each piece.
+        settings = frame(4, 0, 0, struct.pack(">HI", 4, 10))
+        s.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings + frame(1, 5, 1, fields))
+        while not ends:
+            head = f.read(9)
+            payload = f.read(int.from_bytes(head[:3], "big"))
+            assert head[3] not in (3, 7), "nginx gives up"
+            if head[3] == 0:
+                body, ends = body + payload, head[4] & 1
+                s.sendall(frame(8, 0, 1, struct.pack(">I", 10)))
+    assert body.startswith(b"<html>\r\n<head><title>404") and body.endswith(b"</html>\r\n")
+
+
 def test_a_single_page_application(nginx, origin):
     n = nginx("""location / {
         s3_private_bucket example-bucket; error_page 404 =200 /index.html;
@@ -544,20 +597,47 @@ def test_a_good_answer_after_a_fault_is_cached(nginx, origin, tmp_path):
         """location /m/ {
             s3_private_bucket example-bucket; proxy_cache z; proxy_cache_valid any 1h;
             s3_private_bucket_endpoint http://s3.example.com upstream=pool;
-            proxy_next_upstream http_403; add_header X-Cache $upstream_cache_status always;
+            proxy_next_upstream http_403 http_502; add_header X-Cache $upstream_cache_status always;
         }""",
-        f"""upstream pool {{ server 127.0.0.1:{origin.port}; server 127.0.0.1:{second.port} backup; }}
+        f"""upstream pool {{ server 127.0.0.1:{origin.port} max_fails=0; server 127.0.0.1:{second.port} backup; }}
         proxy_cache_path {tmp_path}/cache keys_zone=z:1m;""",
     )
-    origin.answer = s3_error(403, "SignatureDoesNotMatch")
-    for cached in ("MISS", "HIT"):
-        r = n.get("/m/a")
-        assert (r.status, r.body, r.get("X-Cache")) == (200, b"0123456789", cached)
+    for status, code in ((403, "SignatureDoesNotMatch"), (400, "ExpiredToken")):
+        origin.answer = s3_error(status, code)
+        for cached in ("MISS", "HIT"):
+            r = n.get(f"/m/{status}")
+            assert (r.status, r.body, r.get("X-Cache")) == (200, b"0123456789", cached)
     # The last one to be asked is believed.
     second.answer = origin.answer
     for _ in range(2):
         assert (r := n.get("/m/b")).status == 502 and r.get("X-Cache") == "MISS"
     second.close()
+
+
+def test_a_fault_that_comes_too_late_for_the_next_server(nginx, origin, tmp_path):
+    n = nginx(
+        """location /m/ {
+            s3_private_bucket example-bucket; proxy_cache z; proxy_cache_valid any 1h;
+            s3_private_bucket_endpoint http://s3.example.com upstream=pool;
+            proxy_next_upstream http_403; proxy_next_upstream_timeout 1ms;
+            error_page 403 = @denied; error_page 502 = @fault;
+        }
+        location @denied { return 200 denied; }
+        location @fault { return 200 fault; }""",
+        f"""upstream pool {{ server 127.0.0.1:{origin.port}; server 127.0.0.1:{free_port()} backup; }}
+        proxy_cache_path {tmp_path}/cache keys_zone=z:1m;""",
+    )
+    fault = s3_error(403, "SignatureDoesNotMatch")
+
+    def late(r):
+        begin = time.monotonic()
+        wait_until(lambda: time.monotonic() > begin + 0.1, "more than the timeout")
+        return fault(r)
+
+    origin.answer = late
+    for _ in range(2):
+        assert n.get("/m/a").body == b"fault"
+    assert len(origin.requests) == 2
 
 
 def test_slices_of_what_is_missing(errors, origin):
@@ -608,6 +688,17 @@ def test_a_failed_reload_leaves_errors_masked(errors, origin):
     wait_until(lambda: 'unknown directive "nonsense"' in n.error_log(), "an error")
     os.kill(int(worker), signal.SIGKILL)
     wait_until(lambda: (now := n.workers()) and worker not in now, "a new worker")
+    r = n.get("/m/a")
+    assert (r.status, r.body, names(r)) == (404, page, [])
+
+
+def test_a_reload_without_a_master_process_is_refused(errors, origin):
+    n = errors(top="master_process off;")
+    n.tolerated = {"[emerg]"}
+    origin.answer = s3_error(404, "NoSuchKey")
+    page = n.get("/m/a").body
+    os.kill(n.process.pid, signal.SIGHUP)
+    wait_until(lambda: 'cannot be reloaded with "master_process off"; restart nginx' in n.error_log(), "an error")
     r = n.get("/m/a")
     assert (r.status, r.body, names(r)) == (404, page, [])
 

@@ -158,8 +158,6 @@ LOCATIONS = """
         ("/p/a", "/example-bucket/dir/a"),
         ("/q/a", "/example-bucket/dira"),
         ("/noslash/a", "/example-bucket/a"),
-        # Not the key of /noslash/a, which may have rules of its own.
-        ("/noslasha", "/example-bucket/noslasha"),
         ("/exact.txt", "/example-bucket/e/exact.txt"),
         ("/img/big/a%20b", "/example-bucket/a%20b/big.png"),
         ("/re/a", "/example-bucket/re/a"),
@@ -203,6 +201,9 @@ def test_a_bad_bucket_name_is_one_line_in_the_log(nginx, origin):
         ("/satisfy-no/a", 403),
         ("/p/", 404),
         ("/noslash", 404),
+        # It would be a second URI of an object.
+        ("/noslasha", 404),
+        ("/noslash-/a", 404),
         ("/vars/a?bucket=Not_A_Bucket", 404),
         ("/vars/a?bucket=evil.example.com%2Fx", 404),
         ("/vars/a", 404),

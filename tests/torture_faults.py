@@ -114,8 +114,10 @@ class S3:
     def sends_a_wrong_length(self, s, answer, content):
         s.sendall(re.sub(rb"Length: \d+", b"Length: 12x", answer[: -len(content) // 2]))
 
-    def sends_a_header_of_10_mb(self, s, answer, _):
-        s.sendall(answer.replace(b"ETag: ", b"ETag: " + b"x" * 10_000_000, 1))
+    def sends_a_header_of_10_mb(self, s, *_):
+        s.sendall(b"HTTP/1.1 200 OK\r\nETag: ")
+        for _ in range(1000):
+            s.sendall(b"x" * 10_000)
 
     def speaks_no_http(self, s, *_):
         s.sendall(b"SSH-2.0-OpenSSH_9.2\r\n" * 100)
@@ -307,10 +309,11 @@ def test_the_rest_of_an_answer_is_no_answer(served, origin, quick, held):
             origin.fault = S3.promises_less
             short = f"/kept/{size}-{i}"
             r = request(n.port, short)
-            assert (r.status, r.body) == (200, body(short)[: len(r.body)])
+            whole = body(short)
+            assert (r.status, r.body) == (200, whole[: len(whole) // 2])
             origin.fault = None
             assert load.ask(f"/kept/{size}-next-{i}") == "whole"
-    held("S3 promises less, then goes on", f"the next {2 * count} answers over kept connections are whole")
+    held("S3 promises less, and may keep the connection", f"the next {2 * count} answers are whole")
 
 
 def test_s3_stops_and_starts(served, origin, quick, held):

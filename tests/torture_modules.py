@@ -102,32 +102,26 @@ def test_together(tmp_path, nginx, origin, monkeypatch, held, order):
     held(f"{', '.join(MODULES)}: {order} this one", "filters, subrequests, variables, purging, compression")
 
 
-# They wait for signatures to expire, which no module has a part in; nor has it in builds.
+# They wait for signatures to expire; builds and name servers are no matter of modules either.
 SLOW = "outlasts or urls_expire"
+LEFT_OUT = ["tests/test_library.py", "tests/test_dns.py"]
 
 
 def test_the_suite(tmp_path, quick, held):
     """The configurations of the suite, in both orders."""
     files = sorted(str(file.relative_to(ROOT)) for file in (ROOT / "tests").glob("test_*.py"))
-    files = ["tests/test_examples.py"] if quick else [f for f in files if "library" not in f]
-    # Two at once would want the same address for their name servers.
-    alone = ["tests/test_dns.py"]
+    files = ["tests/test_examples.py"] if quick else [f for f in files if f not in LEFT_OUT]
 
-    def run(order, files, number):
+    def run(order):
         name = "TEST_MODULES_BEFORE" if order == "before" else "TEST_MODULES_AFTER"
         p = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
-             f"--basetemp={tmp_path}/{order}-{number}", "-k", f"not ({SLOW})", *files],
+             f"--basetemp={tmp_path}/{order}", "-k", f"not ({SLOW})", *files],
             env=os.environ | {name: " ".join(PATHS)}, cwd=ROOT, capture_output=True, text=True,
         )  # fmt: skip
         assert p.returncode == 0, p.stdout + p.stderr
         return int(re.search(r"(\d+) passed", p.stdout).group(1))
 
-    together = [file for file in files if file not in alone]
     with ThreadPoolExecutor(2) as pool:
-        counts = dict(zip(ORDERS, pool.map(lambda o: run(o, together, 1), ORDERS), strict=True))
-    if not quick:
-        for order in ORDERS:
-            counts[order] += run(order, alone, 2)
-    for order, count in counts.items():
-        held(f"{count} tests of the suite, those modules {order} this one", "they pass")
+        for order, count in zip(ORDERS, pool.map(run, ORDERS), strict=True):
+            held(f"{count} tests of the suite, those modules {order} this one", "they pass")

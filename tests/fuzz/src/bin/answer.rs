@@ -1,7 +1,9 @@
 //! S3's errors: status, headers and the body as it arrives.
 #![no_main]
 
-use fuzz::answer::{cached_code, error_code, is_hidden, reason, shown, Advice, Class};
+use fuzz::answer::{
+    cached_code, chunks_are_complete, error_code, is_hidden, reason, shown, Advice, Class,
+};
 use fuzz::fields;
 use libfuzzer_sys::fuzz_target;
 
@@ -17,6 +19,10 @@ fuzz_target!(|data: &[u8]| {
     if let Some(early) = (0..body.len()).find_map(|end| error_code(&body[..end])) {
         assert_eq!(Some(early), code);
     }
+
+    let more = [body, b"\r\n0\r\n\r\n"].concat();
+    assert!(chunks_are_complete(&more));
+    assert!(!chunks_are_complete(body) || body.ends_with(b"\r\n\r\n"));
 
     for code in [code, None, cached_code(status)] {
         let Some(shown) = shown(status, code) else {

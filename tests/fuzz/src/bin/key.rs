@@ -9,11 +9,16 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|data: &[u8]| {
     let [location, names, args, uri] = fields(data);
 
-    let key = key_in_uri(uri, location);
-    assert!(uri.ends_with(key));
-    if key != uri.strip_prefix(b"/").unwrap_or(uri) && !location.ends_with(b"/") {
-        let rest = uri.strip_prefix(location).unwrap();
-        assert!(rest.is_empty() || rest.starts_with(b"/"), "another URI names this object");
+    let Ok(key) = key_in_uri(uri, location) else {
+        assert!(uri.starts_with(location) && !uri[location.len()..].starts_with(b"/"));
+        return;
+    };
+    let whole = uri.strip_prefix(b"/").unwrap_or(uri);
+    assert!(
+        key == whole || [location, key].concat() == uri || [location, b"/", key].concat() == uri
+    );
+    if uri.starts_with(location) && !location.ends_with(b"/") {
+        assert!(uri == location || [location, b"/", key].concat() == uri, "another URI's object");
     }
     let dots = key.split(|&b| b == b'/').any(|s| matches!(s, b"." | b".."));
     match Key::new(key) {
@@ -25,6 +30,7 @@ fuzz_target!(|data: &[u8]| {
         Err(KeyError::TooLong) => assert!(key.len() > MAX_KEY),
         Err(KeyError::Nul) => assert!(key.contains(&0)),
         Err(KeyError::DotSegment) => assert!(dots),
+        Err(KeyError::OtherWord) => unreachable!(),
     }
 
     let _ = may_be_folder(key);
