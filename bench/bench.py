@@ -290,8 +290,8 @@ def report_instructions(report, work, port):
     report.say(
         f"Instructions in user space for a request of a 1 KiB object, means over request pools of "
         f"{POOLS[0]} to {POOLS[-1]};", "above: above the floor, where the aim is a maximum; with jemalloc, as the "
-        "cost of glibc's malloc() varies. SHA-256", "compression is counted apart, since valgrind hides the "
-        "processor's instructions for it.", "",
+        "cost of glibc's malloc() varies. They", f"repeat within {REPEATS}. SHA-256 compression is counted "
+        "apart, since valgrind hides the processor's instructions for it.", "",
         "| setup | miss | above | aim | hit | above | aim |", "| --- | --- | --- | --- | --- | --- | --- |",
     )  # fmt: skip
     counted = {

@@ -106,6 +106,14 @@ def read_response(f, method="GET"):
     return r
 
 
+def read_head(f):
+    """Reads a request's line and headers from a binary file; b"" at its end."""
+    head = b""
+    while (line := f.readline()) not in (b"\r\n", b""):
+        head += line
+    return head
+
+
 def request(port, target, method="GET", headers=(), body=b""):
     """Sends a request whose target goes on the wire as it is (str in latin1, or bytes)."""
     if isinstance(target, str):

@@ -11,7 +11,7 @@ import time
 
 import pytest
 from harness import (
-    TIMEOUT, Nginx, Recorder, allow, free_port, read_response, tells, tiny_s3, wait_until,
+    TIMEOUT, Nginx, Recorder, allow, free_port, read_head, read_response, tells, tiny_s3, wait_until,
 )  # fmt: skip
 
 S3_HEADERS = [
@@ -241,7 +241,7 @@ class Dribble(Recorder):
     def serve(self, s, number):
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with s, s.makefile("rb") as f:
-            while (head := b"".join(iter(f.readline, b"\r\n"))) and head != b"":
+            while head := read_head(f):
                 self.requests.append(head)
                 status, chunked, body = self.answer(head)
                 length = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(body)}"
@@ -276,7 +276,7 @@ class Bytes(Recorder):
 
     def serve(self, s, _):
         with s, s.makefile("rb") as f:
-            while head := b"".join(iter(f.readline, b"\r\n")):
+            while head := read_head(f):
                 self.requests.append(head)
                 s.sendall(self.said)
                 if self.closes:

@@ -15,6 +15,7 @@ import time
 import harness
 import pytest
 from harness import MODULE, ROOT, Recorder, request, tiny_s3, wait_until
+from torture_modules import SLOW
 
 # Built from nginx's source with NGX_DEBUG_PALLOC, and the module for that version.
 NGINX = ROOT / "target/nginx-1.28-malloc/objs/nginx"
@@ -233,8 +234,8 @@ def test_the_suite(tmp_path, quick, held):
     if quick:
         files = ["tests/test_examples.py"]
     else:
-        # Signatures and presigned URLs are in the test above; the other files ask for little.
-        files = ["tests/test_wire.py", "tests/test_response.py"]
+        # The other files ask for little.
+        files = ["tests/test_wire.py", "tests/test_response.py", "tests/test_sigv4.py"]
     running = []
     for file in files:
         logs = tmp_path / file.replace("/", "-")
@@ -244,7 +245,7 @@ def test_the_suite(tmp_path, quick, held):
             "TEST_WRAPPER": f"{MEMCHECK} --log-file={logs}/%p",
         }  # fmt: skip
         out = open(tmp_path / f"{logs.name}.out", "w+")
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", f"not ({SLOW})",
                    f"--basetemp={tmp_path}/{logs.name}-tmp", str(ROOT / file)]  # fmt: skip
         p = subprocess.Popen(command, env=environment, stdout=out, stderr=out, cwd=ROOT)
         running.append((file, p, out, logs))
