@@ -358,7 +358,7 @@ def memory(pid):
 
 def test_reloads(served, quick, held):
     n = served.start()
-    count = 40 if quick else 200
+    count = 20 if quick else 200
     sizes = []
     with Load(n.port, LOCATIONS, "reloaded", clients=2) as load:
         for i in range(count):

@@ -39,7 +39,7 @@ def test_the_corpus(target):
 
 
 def test_new_inputs(tmp_path, quick, held):
-    seconds = 4 if quick else 15
+    seconds = 2 if quick else 15
 
     def run(target):
         found = tmp_path / target
