@@ -345,10 +345,10 @@ def report_throughput(report, work, port):
     for setup in SETUPS:
         cells = [setup]
         for cached in (False, True):
-            rate, work = ratios[setup, cached]
-            shown = f"{work:.2f}"
+            rate, efficiency = ratios[setup, cached]
+            shown = f"{efficiency:.2f}"
             if setup == "secret":
-                shown = report.aim(f"throughput, {cached=}", -round(work, 2), -THROUGHPUT, shown)
+                shown = report.aim(f"throughput, {cached=}", -round(efficiency, 2), -THROUGHPUT, shown)
             cells += [f"{rate:.2f}", shown]
         report.say(f"| {' | '.join(cells)} |")
 

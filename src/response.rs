@@ -95,9 +95,9 @@ unsafe fn mask(r: *mut ngx_http_request_t, serving: &Serving) -> Option<()> {
         if !cached && u.cleanup.is_null() {
             return Some(());
         }
-        // An answer of the cache need not have passed the upstream's hook. nginx's own has no status.
+        // An answer of the cache need not have passed the upstream's hook.
         let shown = object.answer.shown.or_else(|| {
-            let status = u16::try_from(u.headers_in.status_n).ok().filter(|&s| cached && s > 0)?;
+            let status = u16::try_from(u.headers_in.status_n).ok().filter(|_| cached)?;
             decide(r, serving, object, status, cached_code(status))
         });
         match shown {

@@ -129,6 +129,32 @@ def request(port, target, method="GET", headers=(), body=b""):
         return read_response(f, method)
 
 
+# What a client of HTTP/2 says first (RFC 9113, 3.4).
+HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+
+def frame(kind, flags, stream, payload):
+    """A frame of HTTP/2 (RFC 9113, 4.1)."""
+    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
+
+
+def literal(text):
+    """A string of HPACK (RFC 7541, 5.2), not compressed."""
+    data = text.encode("latin1")
+    if len(data) < 127:
+        return bytes([len(data)]) + data
+    rest, out = len(data) - 127, [127]
+    while rest >= 128:
+        out.append(rest % 128 + 128)
+        rest //= 128
+    return bytes([*out, rest]) + data
+
+
+def header_field(name, value):
+    """A header field of HPACK (RFC 7541, 6.2.2), not indexed."""
+    return b"\0" + literal(name) + literal(value)
+
+
 # --- nginx ---------------------------------------------------------------------------------
 
 

@@ -11,7 +11,8 @@ import time
 
 import pytest
 from harness import (
-    TIMEOUT, Nginx, Recorder, allow, free_port, read_head, read_response, tells, tiny_s3, wait_until,
+    HTTP2, TIMEOUT, Nginx, Recorder, allow, frame, free_port, header_field, read_head, read_response,
+    tells, tiny_s3, wait_until,
 )  # fmt: skip
 
 S3_HEADERS = [
@@ -473,19 +474,13 @@ def test_pages_in_a_small_window_of_http2(errors, origin):
     n = errors(listen="http2")
     origin.answer = s3_error(404, "NoSuchKey")
 
-    def frame(kind, flags, stream, payload):
-        return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
-
-    fields = b"".join(
-        b"\0%c%s%c%s" % (len(name), name, len(value), value)
-        for name, value in [(b":method", b"GET"), (b":path", b"/m/a"), (b":scheme", b"http"),
-                            (b":authority", b"a")]
-    )  # fmt: skip
+    ask = {":method": "GET", ":path": "/m/a", ":scheme": "http", ":authority": "a"}
+    fields = b"".join(header_field(name, value) for name, value in ask.items())
     body, ends = b"", False
     with socket.create_connection(("127.0.0.1", n.port), TIMEOUT) as s, s.makefile("rb") as f:
         # SETTINGS_INITIAL_WINDOW_SIZE: 10 bytes, and as many more for each piece.
         settings = frame(4, 0, 0, struct.pack(">HI", 4, 10))
-        s.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings + frame(1, 5, 1, fields))
+        s.sendall(HTTP2 + settings + frame(1, 5, 1, fields))
         while not ends:
             head = f.read(9)
             payload = f.read(int.from_bytes(head[:3], "big"))

@@ -4,12 +4,11 @@ import contextlib
 import random
 import re
 import socket
-import struct
 import urllib.parse
 from collections import Counter
 
 import pytest
-from harness import Authorization, Recorder, free_port, read_response
+from harness import HTTP2, Authorization, Recorder, frame, free_port, header_field, read_response
 
 CREDENTIALS = "access_key_id=AKID secret_access_key=data:key"
 # What begins a key: a location, the prefix that it adds, and how it proves who it is.
@@ -136,22 +135,6 @@ class Generator:
         return pseudo + headers, body
 
 
-def frame(kind, flags, stream, payload):
-    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
-
-
-def literal(text):
-    """A string of HPACK (RFC 7541, 5.2), not compressed."""
-    data = text.encode("latin1")
-    if len(data) < 127:
-        return bytes([len(data)]) + data
-    rest, out = len(data) - 127, [127]
-    while rest >= 128:
-        out.append(rest % 128 + 128)
-        rest //= 128
-    return bytes([*out, rest]) + data
-
-
 def send_http1(port, data):
     """The first status of the answer, or None when nginx only closed the connection."""
     with socket.create_connection(("127.0.0.1", port), 30) as s, s.makefile("rb") as f:
@@ -171,10 +154,10 @@ def send_http1(port, data):
 
 def send_http2(port, headers, body):
     """Sends one request and waits until nginx has answered or refused it."""
-    fields = b"".join(b"\0" + literal(name) + literal(value) for name, value in headers)
+    fields = b"".join(header_field(name, value) for name, value in headers)
     # As much as one frame holds, the rest in continuations.
     parts = [fields[i : i + 16_384] for i in range(0, max(len(fields), 1), 16_384)]
-    data = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"")
+    data = HTTP2 + frame(4, 0, 0, b"")
     for i, part in enumerate(parts):
         flags = (1 if i == 0 and body is None else 0) | (4 if i == len(parts) - 1 else 0)
         data += frame(1 if i == 0 else 9, flags, 1, part)
