@@ -264,7 +264,8 @@ def test_slices_and_background_updates_have_dates_of_their_own(sign, origin):
 
     origin.answer = tiny_s3
     assert n.get("/b/a").get("X-Cache") == "MISS"
-    n.set_clock(86400)
+    # A day behind the three minutes of the slices.
+    n.set_clock(86400 + 180)
     wait_until(lambda: n.get("/b/a").get("X-Cache") == "STALE", "a stale answer")
     origin.wait(5)
     first, update = [proven(r).date for r in origin.requests[3:5]]
