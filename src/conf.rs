@@ -11,9 +11,9 @@ use ngx::core::{NGX_CONF_ERROR, NGX_CONF_OK};
 use ngx::ffi::{
     ngx_command_t, ngx_conf_full_name, ngx_conf_t, ngx_http_compile_complex_value,
     ngx_http_compile_complex_value_t, ngx_http_complex_value_t, ngx_palloc, ngx_parse_time,
-    ngx_resolver_t, ngx_str_t, ngx_uint_t, NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_CONF_TAKE12,
-    NGX_HTTP_LIF_CONF, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF,
-    NGX_HTTP_SRV_CONF, NGX_LOG_EMERG, NGX_LOG_WARN, NGX_OK,
+    ngx_pnalloc, ngx_resolver_t, ngx_str_t, ngx_uint_t, NGX_CONF_1MORE, NGX_CONF_TAKE1,
+    NGX_CONF_TAKE12, NGX_HTTP_LIF_CONF, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET,
+    NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF, NGX_LOG_EMERG, NGX_LOG_WARN, NGX_OK,
 };
 use ngx::{ngx_conf_log_error, ngx_log_error, ngx_string};
 use thiserror::Error;
@@ -26,6 +26,8 @@ use crate::endpoint::{is_bucket_name, is_region, Addressing, Endpoint, EndpointE
 use crate::object::{has_dot_segment, sorted_arguments, Key, MAX_KEY};
 use crate::proxy;
 use crate::request::{Handler, Serving};
+use crate::template::with_own_captures;
+use crate::variables::{capture_index, CAPTURE};
 
 /// What `nginx -t` says of a wrong configuration; the directive's name goes before it.
 #[derive(Debug, Error)]
@@ -57,21 +59,25 @@ pub enum ConfError {
     /// Not an endpoint.
     #[error("has an invalid URL \"{url}\": {error}")]
     Endpoint { url: String, error: EndpointError },
+    /// A word of `s3_private_bucket_auth` that it does not have. It may be a secret in the wrong
+    /// place: no message repeats it. The line of the configuration tells which one it is.
+    #[error("has an unknown parameter; {0}")]
+    AuthParameter(&'static str),
     /// Not a token, or a header with another use.
     #[error(
-        "cannot send a secret in the header \"{0}\"; use \"User-Agent\", \"Referer\" \
-         or a header of your own"
+        "cannot send a secret in the header that \"header=\" names; use \"User-Agent\", \
+         \"Referer\" or a header of your own"
     )]
-    Header(String),
+    Header,
     /// A secret or credentials file that cannot be read.
-    #[error("cannot read the {what} file \"{path}\" ({error}); create it, with mode 0600")]
-    File { what: &'static str, path: String, error: std::io::Error },
+    #[error("cannot read the {what} file ({error}); {cure}")]
+    File { what: &'static str, error: std::io::Error, cure: &'static str },
     /// A secret that cannot be sent.
-    #[error("cannot use the secret in \"{place}\": {error}; write one line of text into it")]
-    Secret { place: String, error: SecretError },
+    #[error("cannot use the secret in {place}: {error}; write one line of text into it")]
+    Secret { place: &'static str, error: SecretError },
     /// Credentials that are not there or not valid.
     #[error("cannot use the credentials in {place}: {error}")]
-    Credentials { place: String, error: CredentialsError },
+    Credentials { place: &'static str, error: CredentialsError },
     /// A variable that the environment lacks.
     #[error(
         "finds no {0} in the environment of nginx's master process; set it or use \"file=path\""
@@ -84,8 +90,8 @@ pub enum ConfError {
     )]
     NoKey,
     /// Not a word for the credential scope.
-    #[error("has an invalid service \"{0}\"; use a name such as \"s3\"")]
-    Service(String),
+    #[error("has an invalid service behind \"service=\"; use a name such as \"s3\"")]
+    Service,
     /// Not the name of an object in a folder.
     #[error("has an invalid name \"{0}\"; use one such as \"index.html\"")]
     Index(String),
@@ -119,13 +125,22 @@ impl core::fmt::Display for Place {
     }
 }
 
+/// A compiled string that may have variables.
+#[derive(Clone)]
+pub struct Value {
+    pub compiled: *mut ngx_http_complex_value_t,
+    /// The captures of a regular expression that it uses, and the variables that they are read
+    /// from.
+    pub captures: Rc<[(u8, ngx_uint_t)]>,
+}
+
 /// The bucket of a location and its prefix, either of which may have variables.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Bucket {
     /// The bucket's name.
-    pub name: *mut ngx_http_complex_value_t,
-    /// What every key begins with, or NULL.
-    pub prefix: *mut ngx_http_complex_value_t,
+    pub name: Value,
+    /// What every key begins with.
+    pub prefix: Option<Value>,
 }
 
 /// The argument of `s3_private_bucket`.
@@ -197,7 +212,7 @@ pub struct LocationConf {
     pub expected_owner: Option<Option<Rc<str>>>,
     /// In seconds.
     pub presigned_expires: Option<u32>,
-    pub key: Option<*mut ngx_http_complex_value_t>,
+    pub key: Option<Value>,
     pub index: Option<Rc<str>>,
     pub pass_args: Option<Rc<[Box<[u8]>]>>,
     pub pass_headers: Option<Rc<[Box<[u8]>]>>,
@@ -390,6 +405,39 @@ pub unsafe fn compile(
     }
 }
 
+/// Compiles a string that may have variables and captures, for [`crate::request`] to evaluate with
+/// the captures of the location.
+///
+/// # Safety
+/// As for [`compile`].
+unsafe fn compile_own(cf: *mut ngx_conf_t, value: &ngx_str_t) -> Result<Value, ConfError> {
+    if !cfg!(ngx_feature = "pcre") {
+        let compiled = unsafe { compile(cf, value) }?;
+        return Ok(Value { compiled, captures: Rc::default() });
+    }
+    let (text, digits) = with_own_captures(value.as_bytes(), CAPTURE);
+    // SAFETY: cf is nginx's context, in whose pool the copy lives.
+    unsafe {
+        let text = ngx_str_t { len: text.len(), data: pool_copy(cf, &text)? };
+        let index = |digit| Ok((digit, capture_index(cf, digit).ok_or(ConfError::Nginx)?));
+        let captures = digits.into_iter().map(index).collect::<Result<_, ConfError>>()?;
+        Ok(Value { compiled: compile(cf, &text)?, captures })
+    }
+}
+
+/// Copies bytes into the configuration's pool.
+unsafe fn pool_copy(cf: *mut ngx_conf_t, bytes: &[u8]) -> Result<*mut u8, ConfError> {
+    // SAFETY: the pool is the configuration's; the copy is as long as was asked for.
+    unsafe {
+        let data: *mut u8 = ngx_pnalloc((*cf).pool, bytes.len()).cast();
+        if data.is_null() {
+            return Err(ConfError::Nginx);
+        }
+        ptr::copy_nonoverlapping(bytes.as_ptr(), data, bytes.len());
+        Ok(data)
+    }
+}
+
 /// Returns the value of a compiled string without variables.
 ///
 /// # Safety
@@ -424,31 +472,29 @@ impl Directive for SetBucket {
             return Ok(());
         }
 
-        // SAFETY: the arguments live as long as the configuration.
-        let name = unsafe { compile(cf, &args[0]) }?;
-        // SAFETY: just compiled.
-        if unsafe { constant(name) }.is_some_and(|n| !is_bucket_name(n)) {
+        // SAFETY: cf is nginx's context; the value is just compiled.
+        let name = unsafe { compile_own(cf, &args[0]) }?;
+        if unsafe { constant(name.compiled) }.is_some_and(|n| !is_bucket_name(n)) {
             return Err(ConfError::Bucket(args[0].to_string()));
         }
 
-        let mut prefix = ptr::null_mut();
+        let mut prefix = None;
         if let Some(arg) = args.get(1) {
             let Some(value) = parameter(arg, "prefix") else {
                 let value = arg.to_string();
                 return Err(ConfError::Parameter { value, cure: "use \"prefix=path/\"" });
             };
-            let value = ngx_str_t { len: value.len(), data: value.as_ptr().cast_mut() };
-            if value.len > 0 {
-                // SAFETY: a part of an argument lives as long as it does.
-                prefix = unsafe { compile(cf, &value) }?;
-                if value.len >= MAX_KEY {
-                    return Err(ConfError::PrefixLength(value.len));
-                }
-                // SAFETY: just compiled.
-                if let Some(cure) = unsafe { constant(prefix) }.and_then(prefix_cure) {
-                    return Err(ConfError::Prefix { value: value.to_string(), cure });
-                }
+            if value.len() >= MAX_KEY {
+                return Err(ConfError::PrefixLength(value.len()));
             }
+            let value = ngx_str_t { len: value.len(), data: value.as_ptr().cast_mut() };
+            // SAFETY: as above.
+            let compiled = unsafe { compile_own(cf, &value) }?;
+            let constant = unsafe { constant(compiled.compiled) };
+            if let Some(cure) = prefix_cure(value.as_bytes(), constant.is_some()) {
+                return Err(ConfError::Prefix { value: value.to_string(), cure });
+            }
+            prefix = Some(compiled);
         }
 
         // SAFETY: a directive is read from a file (or from -g, which has none).
@@ -463,12 +509,16 @@ impl Directive for SetBucket {
     }
 }
 
-/// What is wrong with a constant prefix, as its cure.
-fn prefix_cure(prefix: &[u8]) -> Option<&'static str> {
-    if prefix.starts_with(b"/") {
+/// What is wrong with a prefix, as its cure. It is `constant` without variables.
+fn prefix_cure(prefix: &[u8], constant: bool) -> Option<&'static str> {
+    if prefix.is_empty() {
+        Some("leave \"prefix=\" out to serve the whole bucket")
+    } else if prefix.starts_with(b"/") {
         Some("keys do not begin with a slash: leave it out")
     } else if has_dot_segment(prefix) {
         Some("it must not have a \".\" or \"..\" segment")
+    } else if !constant && !prefix.ends_with(b"/") {
+        Some("with variables, it must end with \"/\": clients would write the rest of a name")
     } else {
         None
     }
@@ -546,26 +596,25 @@ impl Directive for SetAuth {
         conf: &mut LocationConf,
         args: &[ngx_str_t],
     ) -> Result<(), ConfError> {
-        let unknown =
-            |arg: &ngx_str_t, cure| Err(ConfError::Parameter { value: arg.to_string(), cure });
         let auth = match args[0].as_bytes() {
             b"none" => match args.get(1) {
                 None => Auth::None,
-                Some(extra) => return unknown(extra, "\"none\" takes none"),
+                Some(_) => return Err(ConfError::AuthParameter("\"none\" takes none")),
             },
             b"secret" => {
                 let mut header = "User-Agent";
                 if let Some(arg) = args.get(2) {
-                    let Some(name) = parameter(arg, "header") else {
-                        return unknown(arg, "use \"header=name\"");
-                    };
+                    let name = parameter(arg, "header").ok_or(ConfError::AuthParameter(
+                        "use \"header=name\", and quotes around a secret with spaces",
+                    ))?;
                     header = core::str::from_utf8(name).map_err(|_| ConfError::NotText)?;
-                    if !is_secret_header(header) {
-                        return Err(ConfError::Header(header.to_owned()));
+                    if args.len() > 3 {
+                        let cure = "a secret and \"header=name\" are all it takes";
+                        return Err(ConfError::AuthParameter(cure));
                     }
-                }
-                if let Some(extra) = args.get(3) {
-                    return unknown(extra, "a secret and \"header=name\" are all it takes");
+                    if !is_secret_header(header) {
+                        return Err(ConfError::Header);
+                    }
                 }
                 // SAFETY: cf is nginx's context.
                 let secret = args.get(1).ok_or(ConfError::NoSecret)?;
@@ -573,7 +622,10 @@ impl Directive for SetAuth {
             }
             // SAFETY: cf is nginx's context.
             b"sigv4" => unsafe { sigv4(cf, &args[1..]) }?,
-            _ => return unknown(&args[0], "use \"secret\", \"sigv4\" or \"none\""),
+            _ => {
+                let cure = "use \"secret\", \"sigv4\" or \"none\"";
+                return Err(ConfError::AuthParameter(cure));
+            }
         };
         set_once(&mut conf.auth, Rc::new(auth))
     }
@@ -585,23 +637,21 @@ unsafe fn read_secret(
     arg: &ngx_str_t,
     header: &str,
 ) -> Result<Secret, ConfError> {
-    let invalid = |place: &str| {
-        let place = place.to_owned();
-        move |error| ConfError::Secret { place, error }
-    };
+    let invalid = |place| move |error| ConfError::Secret { place, error };
     if let Some(data) = arg.as_bytes().strip_prefix(b"data:") {
-        return Secret::new(header, data).map_err(invalid("data:"));
+        return Secret::new(header, data).map_err(invalid("\"data:\""));
     }
     if arg.is_empty() || parameter(arg, "header").is_some() {
         return Err(ConfError::NoSecret);
     }
     // SAFETY: cf is nginx's context.
     let (path, bytes) = unsafe { read_private(cf, "secret", arg.as_bytes()) }?;
-    Secret::new(header, &bytes).map_err(invalid(&path))
+    Secret::new(header, &bytes).map_err(invalid("the file")).map(|secret| secret.in_file(path))
 }
 
 /// Reads a file with a secret or with credentials, whose path is relative to nginx's
-/// configuration. Returns its absolute path too.
+/// configuration. Returns its absolute path too. No error has the path: it may be a secret that was
+/// meant to stand behind `data:`.
 unsafe fn read_private(
     cf: *mut ngx_conf_t,
     what: &'static str,
@@ -613,14 +663,18 @@ unsafe fn read_private(
         return Err(ConfError::Nginx);
     }
     let path = text(&full)?.to_owned();
-    let unreadable = |error| ConfError::File { what, path: path.clone(), error };
+    let cure = match what {
+        "secret" => "create it, with mode 0600, or write the secret itself behind \"data:\"",
+        _ => "create it, with mode 0600",
+    };
+    let unreadable = |error| ConfError::File { what, error, cure };
     let bytes = fs::read(&path).map_err(unreadable)?;
     if fs::metadata(&path).map_err(unreadable)?.permissions().mode() & 0o004 != 0 {
         ngx_conf_log_error!(
             NGX_LOG_WARN,
             cf,
-            "\"s3_private_bucket_auth\" directive: the {what} file \"{path}\" can be read by \
-             all users; use \"chmod 600\""
+            "\"s3_private_bucket_auth\" directive: the {what} file can be read by all users; \
+             use \"chmod 600\""
         );
     }
     Ok((path, bytes))
@@ -639,14 +693,10 @@ unsafe fn sigv4(cf: *mut ngx_conf_t, args: &[ngx_str_t]) -> Result<Auth, ConfErr
             continue;
         };
         let Some(known) = NAMES.iter().position(|known| *known == name) else {
-            // Only what looks like a name is one.
-            if !name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') {
-                return Err(ConfError::NoKey);
-            }
-            let value = format!("{name}=");
-            let cure = "use \"file=\", \"profile=\", \"access_key_id=\", \
-                        \"secret_access_key=\" or \"service=\"";
-            return Err(ConfError::Parameter { value, cure });
+            return Err(ConfError::AuthParameter(
+                "use \"file=\", \"profile=\", \"access_key_id=\", \"secret_access_key=\" or \
+                 \"service=\"",
+            ));
         };
         if values[known].replace(value).is_some() || value.is_empty() {
             let value = format!("{name}=");
@@ -655,14 +705,15 @@ unsafe fn sigv4(cf: *mut ngx_conf_t, args: &[ngx_str_t]) -> Result<Auth, ConfErr
     }
 
     let [file, profile, id, secret, service] = values;
-    let invalid = |place: String| move |error| ConfError::Credentials { place, error };
+    let invalid = |place| move |error| ConfError::Credentials { place, error };
     // SAFETY: cf is nginx's context.
-    let credentials = unsafe {
+    let (credentials, identity) = unsafe {
         match (file, from_env, id, secret) {
             (Some(path), false, None, None) => {
                 let (path, bytes) = read_private(cf, "credentials", path.as_bytes())?;
-                Credentials::in_file(&bytes, profile.unwrap_or("default"))
-                    .map_err(invalid(format!("\"{path}\"")))?
+                let profile = profile.unwrap_or("default");
+                let credentials = Credentials::in_file(&bytes, profile);
+                (credentials.map_err(invalid("the file"))?, format!("file {path} {profile}"))
             }
             _ if profile.is_some() => return Err(ConfError::NoKey),
             (None, true, None, None) => {
@@ -671,29 +722,34 @@ unsafe fn sigv4(cf: *mut ngx_conf_t, args: &[ngx_str_t]) -> Result<Auth, ConfErr
                 let id = needed("AWS_ACCESS_KEY_ID")?;
                 let secret = needed("AWS_SECRET_ACCESS_KEY")?;
                 let token = get("AWS_SESSION_TOKEN");
-                Credentials::new(&id, &secret, token.as_deref())
-                    .map_err(invalid("the environment".to_owned()))?
+                let credentials = Credentials::new(&id, &secret, token.as_deref());
+                (credentials.map_err(invalid("the environment"))?, "env".to_owned())
             }
-            (None, false, Some(id), Some(secret)) => match secret.strip_prefix("data:") {
-                Some(secret) => Credentials::new(id, secret, None)
-                    .map_err(invalid("the configuration".to_owned()))?,
-                None => {
-                    let (path, bytes) = read_private(cf, "secret", secret.as_bytes())?;
-                    let secret = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-                    core::str::from_utf8(secret)
-                        .map_err(|_| CredentialsError::NotText)
-                        .and_then(|secret| Credentials::new(id, secret, None))
-                        .map_err(invalid(format!("\"{path}\"")))?
-                }
-            },
+            (None, false, Some(id), Some(secret)) => {
+                let credentials = match secret.strip_prefix("data:") {
+                    Some(secret) => {
+                        Credentials::new(id, secret, None).map_err(invalid("the configuration"))
+                    }
+                    None => {
+                        let (_, bytes) = read_private(cf, "secret", secret.as_bytes())?;
+                        let secret = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+                        core::str::from_utf8(secret)
+                            .map_err(|_| CredentialsError::NotText)
+                            .and_then(|secret| Credentials::new(id, secret, None))
+                            .map_err(invalid("the file"))
+                    }
+                };
+                (credentials?, format!("key {id}"))
+            }
             _ => return Err(ConfError::NoKey),
         }
     };
     let service = service.unwrap_or("s3");
     if !is_region(service) {
-        return Err(ConfError::Service(service.to_owned()));
+        return Err(ConfError::Service);
     }
-    Ok(Auth::Sigv4 { credentials: Rc::new(credentials), service: service.into() })
+    let credentials = Rc::new(credentials);
+    Ok(Auth::Sigv4 { credentials, service: service.into(), identity: identity.into() })
 }
 
 struct SetExpectedOwner;
@@ -743,8 +799,8 @@ impl Directive for SetKey {
         if args[0].is_empty() {
             return Err(ConfError::Empty("write the object key, with variables"));
         }
-        // SAFETY: the arguments live as long as the configuration.
-        let key = unsafe { compile(cf, &args[0]) }?;
+        // SAFETY: cf is nginx's context.
+        let key = unsafe { compile_own(cf, &args[0]) }?;
         set_once(&mut conf.key, key)
     }
 }
@@ -758,7 +814,8 @@ impl Directive for SetIndex {
         args: &[ngx_str_t],
     ) -> Result<(), ConfError> {
         let name = text(&args[0])?;
-        if Key::new(name.as_bytes()).is_err() || name.starts_with('/') || name.ends_with('/') {
+        if Key::new(name.as_bytes(), false).is_err() || name.starts_with('/') || name.ends_with('/')
+        {
             return Err(ConfError::Index(name.to_owned()));
         }
         set_once(&mut conf.index, name.into())

@@ -11,6 +11,7 @@ mod auth;
 mod endpoint;
 mod object;
 mod resolver;
+mod template;
 
 // What touches nginx needs nginx's own symbols, which a unit test binary does not have.
 #[cfg(not(test))]

@@ -27,6 +27,13 @@ pub enum KeyError {
     /// A `.` or `..` segment, which servers and proxies before S3 may resolve.
     #[error("the object key has a \".\" or \"..\" segment")]
     DotSegment,
+    /// A backslash, where the server may read it as a slash: the key would be in another folder,
+    /// which other access rules may be for.
+    #[error("the object key has a backslash, which servers other than AWS's take for a slash")]
+    Backslash,
+    /// Not UTF-8, as all keys are ("Naming Amazon S3 objects", S3 User Guide).
+    #[error("the object key is not UTF-8 text")]
+    NotText,
 }
 
 /// Returns the part of a decoded URI that names an object.
@@ -52,9 +59,17 @@ pub fn without_slash(key: &[u8]) -> &[u8] {
     key.strip_prefix(b"/").unwrap_or(key)
 }
 
-/// Returns whether a decoded path has a `.` or `..` segment.
+/// Returns whether a decoded path has a `.` or `..` segment. Backslashes end segments too, as some
+/// servers read them.
 pub fn has_dot_segment(path: &[u8]) -> bool {
-    path.split(|&b| b == b'/').any(|s| s == b"." || s == b"..")
+    path.split(|&b| b == b'/' || b == b'\\').any(|s| s == b"." || s == b"..")
+}
+
+/// Returns whether a prefix that variables went into has an empty segment: it begins with a slash or
+/// has two in a row, or is empty. A variable without a value leaves one, and the server may read
+/// what the client wrote behind it as the segment's name.
+pub fn has_empty_segment(prefix: &[u8]) -> bool {
+    prefix.strip_suffix(b"/").unwrap_or(prefix).split(|&b| b == b'/').any(<[u8]>::is_empty)
 }
 
 /// A decoded key that S3 may have, and the length of its encoding.
@@ -65,11 +80,11 @@ pub struct Key<'a> {
 }
 
 impl<'a> Key<'a> {
-    /// Checks a decoded key, prefix included.
+    /// Checks a decoded key, prefix included. For AWS, `at_aws`, a backslash is a byte like others.
     ///
     /// # Errors
     /// The first of [`KeyError`]'s reasons that applies.
-    pub fn new(bytes: &'a [u8]) -> Result<Self, KeyError> {
+    pub fn new(bytes: &'a [u8], at_aws: bool) -> Result<Self, KeyError> {
         if bytes.is_empty() {
             Err(KeyError::Empty)
         } else if bytes.len() > MAX_KEY {
@@ -80,6 +95,10 @@ impl<'a> Key<'a> {
             Err(KeyError::Nul)
         } else if has_dot_segment(bytes) {
             Err(KeyError::DotSegment)
+        } else if !at_aws && bytes.contains(&b'\\') {
+            Err(KeyError::Backslash)
+        } else if core::str::from_utf8(bytes).is_err() {
+            Err(KeyError::NotText)
         } else {
             Ok(Self::of_any_bytes(bytes))
         }
@@ -301,7 +320,7 @@ mod tests {
         let pass_args = sorted_arguments(pass.iter().map(|n| n.as_bytes().into()).collect());
         let bucket_in_path = bucket.map(str::as_bytes);
         let decoded = key;
-        let key = Key::new(decoded).unwrap();
+        let key = Key::new(decoded, true).unwrap();
         assert_eq!(key.as_bytes(), decoded);
         let t = Target { bucket_in_path, key, args: args.as_bytes(), pass_args: &pass_args };
         let mut out = vec![0; t.len()];
@@ -323,11 +342,16 @@ mod tests {
             assert_eq!(wire(None, key, "", &[]), expected);
         }
         assert_eq!(wire(Some("my.bucket"), b"a", "", &[]), "/my.bucket/a");
+        for text in 128..=0x7ff_u16 {
+            let text = char::from_u32(text.into()).unwrap().to_string();
+            let [a, b] = text.as_bytes().try_into().unwrap();
+            assert_eq!(wire(None, text.as_bytes(), "", &[]), format!("/%{a:02X}%{b:02X}"));
+        }
     }
 
     #[test]
     fn every_byte_has_one_encoding() {
-        for b in 1..=255u8 {
+        for b in 1..=127u8 {
             // Alone, and at both ends of what is looked at in one step.
             for (before, after) in [(0, 1), (1, 0), (1, 15), (1, 16), (15, 1), (16, 15), (30, 1)] {
                 let (before, after) = ("a".repeat(before), "z".repeat(after));
@@ -404,15 +428,36 @@ mod tests {
             (b"a/...", Ok(())),
             (b"..a/b..", Ok(())),
             (b"a//b/", Ok(())),
+            (b"a\\b", Err(KeyError::Backslash)),
+            (b"\\", Err(KeyError::Backslash)),
+            (b"a/b\\", Err(KeyError::Backslash)),
+            (b"a\\..\\b", Err(KeyError::DotSegment)),
+            (b"..\\b", Err(KeyError::DotSegment)),
+            (b"a/b\\.", Err(KeyError::DotSegment)),
+            (b"a\xff", Err(KeyError::NotText)),
+            (b"\xc3", Err(KeyError::NotText)),
+            (b"\xed\xa0\x80", Err(KeyError::NotText)),
         ] {
-            assert_eq!(Key::new(key).map(|_| ()), expected);
+            assert_eq!(Key::new(key, false).map(|_| ()), expected);
+            let at_aws = if expected == Err(KeyError::Backslash) { Ok(()) } else { expected };
+            assert_eq!(Key::new(key, true).map(|_| ()), at_aws);
             // The same at any place of a long key.
             for n in 1..40 {
                 let long = ["x".repeat(n).as_bytes(), b"/", key].concat();
-                if expected == Err(KeyError::Nul) || expected == Err(KeyError::DotSegment) {
-                    assert_eq!(Key::new(&long).map(|_| ()), expected, "{n}");
+                if !matches!(expected, Ok(()) | Err(KeyError::Empty | KeyError::TooLong)) {
+                    assert_eq!(Key::new(&long, false).map(|_| ()), expected, "{n}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn empty_segments_are_seen() {
+        for prefix in ["", "/", "//", "/a/", "a//", "a//b/", "a/b//"] {
+            assert!(has_empty_segment(prefix.as_bytes()), "{prefix}");
+        }
+        for prefix in ["a", "a/", "a/b/", "a/b"] {
+            assert!(!has_empty_segment(prefix.as_bytes()), "{prefix}");
         }
     }
 }

@@ -8,6 +8,7 @@
 
 use core::ffi::{c_char, c_void, CStr};
 use core::{mem, ptr, slice};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::rc::Rc;
@@ -15,26 +16,28 @@ use std::rc::Rc;
 use ngx::core::NGX_CONF_OK;
 use ngx::ffi::{
     in_port_t, ngx_array_t, ngx_command_t, ngx_conf_t, ngx_cycle_t, ngx_http_conf_ctx_t,
-    ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_get_variable_index,
-    ngx_http_max_module, ngx_http_module_t, ngx_http_script_copy_var_len_code,
-    ngx_http_upstream_conf_t, ngx_http_upstream_main_conf_t, ngx_http_upstream_module,
-    ngx_http_upstream_srv_conf_t, ngx_int_t, ngx_keyval_t, ngx_module_t, ngx_palloc, ngx_pnalloc,
-    ngx_resolver_create, ngx_str_t, sockaddr_in, sockaddr_in6, AF_INET, AF_INET6, AF_UNIX,
-    NGX_ERROR, NGX_HTTP_LOC_CONF_OFFSET, NGX_LOG_EMERG, NGX_LOG_WARN,
+    ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_core_srv_conf_t,
+    ngx_http_get_variable_index, ngx_http_max_module, ngx_http_module_t,
+    ngx_http_script_copy_var_len_code, ngx_http_upstream_conf_t, ngx_http_upstream_main_conf_t,
+    ngx_http_upstream_module, ngx_http_upstream_srv_conf_t, ngx_int_t, ngx_keyval_t, ngx_module_t,
+    ngx_palloc, ngx_pnalloc, ngx_resolver_create, ngx_str_t, ngx_uint_t, sockaddr_in, sockaddr_in6,
+    AF_INET, AF_INET6, AF_UNIX, NGX_ERROR, NGX_HTTP_LOC_CONF_OFFSET, NGX_LOG_EMERG, NGX_LOG_WARN,
 };
 use ngx::http::HttpModuleMainConf;
 use ngx::{ngx_log_error, ngx_string};
 use thiserror::Error;
 
 use crate::auth::sigv4::UNSIGNED_PAYLOAD;
-use crate::auth::{proxy_value, Auth};
-use crate::conf::{constant, BucketSetting, EndpointSetting, LocationConf, MainConf, Place};
+use crate::auth::{proxy_value, Auth, Identity};
+use crate::conf::{
+    constant, Bucket, BucketSetting, EndpointSetting, LocationConf, MainConf, Place, Value,
+};
 use crate::endpoint::{Addressing, Endpoint};
 use crate::module::S3PrivateBucket;
 use crate::request::{self, Host, Serving, Signing};
 use crate::resolver::name_servers;
 use crate::upstream::Reported;
-use crate::variables::{self, check_unused, AUTHORIZATION};
+use crate::variables::{self, check_unused, Regex, AUTHORIZATION};
 
 /// Where systems keep the certificates that they trust: Debian, Red Hat, SUSE, Alpine and BSD.
 const CA_BUNDLES: [&str; 4] = [
@@ -43,6 +46,9 @@ const CA_BUNDLES: [&str; 4] = [
     "/etc/ssl/ca-bundle.pem",
     "/etc/ssl/cert.pem",
 ];
+
+/// nginx's default of `proxy_max_temp_file_size`.
+const DEFAULT_TEMP_FILE_SIZE: usize = 1 << 30;
 
 /// The default of `s3_private_bucket_region`.
 const DEFAULT_REGION: &str = "us-east-1";
@@ -94,6 +100,12 @@ pub enum ProxyError {
          path\" or an endpoint with a host name"
     )]
     Address(String),
+    /// A prefix that servers read differently.
+    #[error(
+        "has the prefix \"{0}\" with a backslash, which only AWS's own endpoints do not take for a slash; \
+         remove it"
+    )]
+    Backslash(String),
     /// `upstream=` names nothing.
     #[error("needs the upstream group \"{0}\"; define it with \"upstream {0} {{ ... }}\"")]
     Upstream(String),
@@ -137,7 +149,7 @@ enum Kind {
 }
 
 /// The commands that set what a location gets, each with an argument to try it with.
-const TRIED: [(&str, &CStr); 13] = [
+const TRIED: [(&str, &CStr); 14] = [
     ("proxy_pass", c"http://$s3_private_bucket_uri"),
     ("proxy_http_version", c"1.1"),
     ("proxy_pass_request_headers", c"off"),
@@ -151,6 +163,7 @@ const TRIED: [(&str, &CStr); 13] = [
     ("proxy_method", c"GET"),
     ("proxy_set_body", c"body"),
     ("proxy_intercept_errors", c"on"),
+    ("proxy_max_temp_file_size", c"0"),
 ];
 
 /// nginx's proxy module, through what it shows: its commands and its hooks.
@@ -317,7 +330,7 @@ pub unsafe fn prepare(
     conf.loc_conf = Some(ctx.loc_conf);
     conf.prefix = if block {
         prev.prefix
-    } else if clcf.exact_match() != 0 || clcf.named() != 0 || is_regex(clcf) {
+    } else if clcf.exact_match() != 0 || clcf.named() != 0 || !regex(clcf).is_null() {
         b"/"
     } else {
         // SAFETY: the name lives as long as the configuration.
@@ -346,7 +359,15 @@ pub unsafe fn prepare(
         };
         let kind = if own {
             check(cf, conf, &place)?;
-            let (written, headers) = own_settings(cf, main, proxy, *slot, clcf)?;
+            let (mut written, mut headers) = own_settings(cf, main, proxy, *slot, clcf)?;
+            if let (true, true, Some(outer)) = (block, prev.serves, prev.loc_conf) {
+                // What cannot stand in an "if" counts where it is meant for S3: in a location with a
+                // bucket around it. What is meant for another server does not.
+                let outer = *outer.add(proxy.ctx_index());
+                let around = written_in(cf, main, proxy, outer)?;
+                written.extend(around.into_iter().filter(|&name| name != "proxy_pass"));
+                headers.extend(headers_in(proxy, outer)?);
+            }
             check_signed(conf, &written, &headers)?;
             Kind::Own { written, headers }
         } else {
@@ -378,6 +399,15 @@ unsafe fn check(
     let setting: &EndpointSetting = conf.effective_endpoint.insert(setting);
     if conf.addressing == Some(Addressing::Virtual) && setting.endpoint.is_address() {
         return Err(ProxyError::Address(setting.endpoint.host.clone()));
+    }
+    if let (BucketSetting::On(Bucket { prefix: Some(prefix), .. }, _), false) =
+        (&conf.bucket, setting.endpoint.is_aws())
+    {
+        // SAFETY: the value was compiled.
+        let text = unsafe { constant(prefix.compiled) }.unwrap_or_default();
+        if text.contains(&b'\\') {
+            return Err(ProxyError::Backslash(String::from_utf8_lossy(text).into_owned()));
+        }
     }
     if conf.append_slash == Some(true) && conf.index.is_none() {
         return Err(ProxyError::NoIndex);
@@ -447,15 +477,7 @@ unsafe fn own_settings(
 ) -> Result<OwnSettings, ProxyError> {
     // SAFETY: conf is the location's proxy configuration, not merged yet.
     unsafe {
-        let fresh = proxy.create(cf)?;
-        let mut written = Vec::new();
-        for (name, _) in TRIED {
-            let footprint = proxy.footprint(cf, main, name)?;
-            let (conf, fresh) = (proxy.words(conf), proxy.words(fresh));
-            if footprint.iter().any(|&i| conf[i] != fresh[i]) {
-                written.push(name);
-            }
-        }
+        let written = written_in(cf, main, proxy, conf)?;
         if written.contains(&"proxy_pass") {
             if !passes_uri(cf, proxy.words(conf), &proxy.footprint(cf, main, "proxy_pass")?) {
                 return Err(ProxyError::ProxyPass);
@@ -463,18 +485,45 @@ unsafe fn own_settings(
         } else if clcf.handler.is_some() {
             return Err(ProxyError::Handler);
         }
+        Ok((written, headers_in(proxy, conf)?))
+    }
+}
 
+/// The directives of [`TRIED`] that were written into a proxy configuration that is not merged yet.
+unsafe fn written_in(
+    cf: *mut ngx_conf_t,
+    main: &mut MainConf,
+    proxy: Proxy,
+    conf: *mut c_void,
+) -> Result<Vec<&'static str>, ProxyError> {
+    // SAFETY: both configurations were made by create().
+    unsafe {
+        let (conf, fresh) = (proxy.words(conf), proxy.words(proxy.create(cf)?));
+        let mut written = Vec::new();
+        for (name, _) in TRIED {
+            let footprint = proxy.footprint(cf, main, name)?;
+            if footprint.iter().any(|&i| conf[i] != fresh[i]) {
+                written.push(name);
+            }
+        }
+        Ok(written)
+    }
+}
+
+/// The `proxy_set_header` lines in a proxy configuration that is not merged yet.
+unsafe fn headers_in(
+    proxy: Proxy,
+    conf: *mut c_void,
+) -> Result<Vec<(ngx_str_t, ngx_str_t)>, ProxyError> {
+    // SAFETY: the command's offset is that of an array of pairs; unset is -1, and NULL occurs.
+    unsafe {
         let offset = (*proxy.command("proxy_set_header")?).offset;
         let array: *const ngx_array_t = *conf.byte_add(offset).cast();
-        // Unset is -1, and NULL occurs.
-        let headers = if array.is_null() || array.addr() == usize::MAX {
-            Vec::new()
-        } else {
-            let pairs: &[ngx_keyval_t] =
-                slice::from_raw_parts((*array).elts.cast(), (*array).nelts);
-            pairs.iter().map(|pair| (pair.key, pair.value)).collect()
-        };
-        Ok((written, headers))
+        if array.is_null() || array.addr() == usize::MAX {
+            return Ok(Vec::new());
+        }
+        let pairs: &[ngx_keyval_t] = slice::from_raw_parts((*array).elts.cast(), (*array).nelts);
+        Ok(pairs.iter().map(|pair| (pair.key, pair.value)).collect())
     }
 }
 
@@ -546,7 +595,7 @@ unsafe fn install_one(
 
         let needs_resolver = match &pending.kind {
             Kind::Own { written, headers } => {
-                let needs_resolver = install_own(cf, main, proxy, conf, written, headers)?;
+                let needs_resolver = install_own(cf, main, proxy, conf, clcf, written, headers)?;
                 clcf.handler = Some(request::handle);
                 needs_resolver
             }
@@ -575,6 +624,7 @@ unsafe fn install_own(
     main: &mut MainConf,
     proxy: Proxy,
     conf: &mut LocationConf,
+    clcf: &ngx_http_core_loc_conf_t,
     written: &[&'static str],
     user_headers: &[(ngx_str_t, ngx_str_t)],
 ) -> Result<bool, ProxyError> {
@@ -589,7 +639,7 @@ unsafe fn install_own(
 
     // SAFETY: prepare() was called for this location and nginx has merged it since.
     unsafe {
-        let name = constant(bucket.name);
+        let name = constant(bucket.name.compiled);
         // With a constant bucket nothing of the host is computed per request.
         let host = match name {
             Some(name) if addressing.is_virtual(endpoint.is_aws(), name) => {
@@ -656,9 +706,29 @@ unsafe fn install_own(
             slice = "$slice_range";
             variables::index(cf, &mut main.slice_range, ngx_string!("slice_range"))?;
         }
+        let of_own = &*proxy.upstream(own)?;
+        if of_own.max_temp_file_size == DEFAULT_TEMP_FILE_SIZE && !stores(of_own) {
+            // A client that reads slowly, or leaves, is not to cost more than the buffers hold.
+            set("proxy_max_temp_file_size", "0")?;
+        }
+        let owner = conf.expected_owner.clone().flatten();
+        let identity = Identity {
+            auth,
+            place: [server_name(cf), clcf.name.as_bytes()],
+            owner: owner.as_deref(),
+            group: setting.upstream.as_deref(),
+            masks,
+        };
+        let identity = identity.digest();
+        // HEAD is asked as GET, unless the user says otherwise.
+        let method = match of_own.cache_convert_head {
+            0 => "$s3_private_bucket_method",
+            _ => "",
+        };
         // Without the scheme, which the port tells: it is hashed for each request.
         let port = if endpoint.https || endpoint.port.is_some() { "" } else { ":80" };
-        set("proxy_cache_key", &format!("{host_text}{port}$s3_private_bucket_uri{slice}"))?;
+        let key = format!("{identity}{host_text}{port}$s3_private_bucket_uri{slice}{method}");
+        set("proxy_cache_key", &key)?;
         // Inherited ones would change what S3 is asked; only these are looked for, as reading
         // their values costs each request a little.
         for (name, value) in [("proxy_method", "$s3_private_bucket_method"), ("proxy_set_body", "")]
@@ -672,7 +742,6 @@ unsafe fn install_own(
 
         let mut headers: Vec<(&str, String)> = vec![("Host", host_text.to_owned())];
         let literal = |text| proxy_value(text, "${s3_private_bucket_dollar}");
-        let owner = conf.expected_owner.clone().flatten();
         if let Some(owner) = &owner {
             headers.push(("X-Amz-Expected-Bucket-Owner", owner.to_string()));
         }
@@ -680,7 +749,7 @@ unsafe fn install_own(
         match &**auth {
             Auth::None => (),
             Auth::Secret(secret) => headers.push((secret.header(), literal(secret.value()))),
-            Auth::Sigv4 { credentials, service } => {
+            Auth::Sigv4 { credentials, service, .. } => {
                 headers.push(("Authorization", format!("${AUTHORIZATION}")));
                 headers.push(("X-Amz-Date", "$s3_private_bucket_date".to_owned()));
                 headers.push(("X-Amz-Content-Sha256", UNSIGNED_PAYLOAD.to_owned()));
@@ -729,9 +798,11 @@ unsafe fn install_own(
 
         let needs_resolver = !group && !endpoint.is_address();
         conf.serving = Some(Rc::new(Serving {
-            bucket: *bucket,
+            captures: captures_of(bucket, conf.key.as_ref()),
+            regex: regex(clcf),
+            bucket: bucket.clone(),
             constant_bucket: name,
-            key: conf.key,
+            key: conf.key.clone(),
             index: conf.index.clone(),
             location: conf.prefix,
             host,
@@ -766,9 +837,7 @@ unsafe fn without_conditions(
     unsafe {
         let full = *array.add(proxy.ctx_index());
         let of_full = &*proxy.upstream(full)?;
-        let stores =
-            of_full.store() != 0 || !of_full.cache_zone.is_null() || !of_full.cache_value.is_null();
-        if stores || slices(cf, array) {
+        if stores(of_full) || slices(cf, array) {
             return Ok(None);
         }
 
@@ -795,6 +864,23 @@ unsafe fn without_conditions(
         ptr::copy_nonoverlapping(array, copy, modules);
         *copy.add(proxy.ctx_index()) = conf;
         Ok(Some(copy))
+    }
+}
+
+/// Whether nginx stores or caches the answers of a location.
+fn stores(conf: &ngx_http_upstream_conf_t) -> bool {
+    conf.store() != 0 || !conf.cache_zone.is_null() || !conf.cache_value.is_null()
+}
+
+/// The first name of the server that is configured.
+unsafe fn server_name(cf: *mut ngx_conf_t) -> &'static [u8] {
+    // SAFETY: the core module has a configuration in every server{}, which lives as long as all do.
+    unsafe {
+        let ctx: *const ngx_http_conf_ctx_t = (*cf).ctx.cast();
+        let index = (*ptr::addr_of!(ngx_http_core_module)).ctx_index;
+        let core: *const ngx_http_core_srv_conf_t = (*(*ctx).srv_conf.add(index)).cast();
+        let name: &'static ngx_str_t = &(*core).server_name;
+        name.as_bytes()
     }
 }
 
@@ -843,14 +929,22 @@ unsafe fn core_location(ctx: &ngx_http_conf_ctx_t) -> *mut ngx_http_core_loc_con
     unsafe { (*ctx.loc_conf.add((*ptr::addr_of!(ngx_http_core_module)).ctx_index)).cast() }
 }
 
+/// A location's regular expression, or NULL.
 #[cfg(ngx_feature = "pcre")]
-fn is_regex(clcf: &ngx_http_core_loc_conf_t) -> bool {
-    !clcf.regex.is_null()
+fn regex(clcf: &ngx_http_core_loc_conf_t) -> *const Regex {
+    clcf.regex
 }
 
 #[cfg(not(ngx_feature = "pcre"))]
-fn is_regex(_: &ngx_http_core_loc_conf_t) -> bool {
-    false
+fn regex(_: &ngx_http_core_loc_conf_t) -> *const Regex {
+    ptr::null()
+}
+
+/// The captures that any of a location's values uses.
+fn captures_of(bucket: &Bucket, key: Option<&Value>) -> Box<[(u8, ngx_uint_t)]> {
+    let values = [Some(&bucket.name), bucket.prefix.as_ref(), key];
+    let all = values.into_iter().flatten().flat_map(|value| value.captures.iter().copied());
+    all.collect::<BTreeMap<_, _>>().into_iter().collect()
 }
 
 /// Finds a module of the cycle by its name.

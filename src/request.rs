@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use ngx::core::Status;
 use ngx::ffi::{
-    ngx_gmtime, ngx_http_complex_value, ngx_http_complex_value_t, ngx_http_request_t, ngx_int_t,
-    ngx_list_push, ngx_palloc, ngx_pnalloc, ngx_str_t, ngx_table_elt_t, ngx_time, ngx_tm_t,
-    ngx_uint_t, NGX_HTTP_BAD_REQUEST, NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_INTERNAL_SERVER_ERROR,
-    NGX_HTTP_NOT_ALLOWED, NGX_HTTP_NOT_FOUND, NGX_LOG_ERR, NGX_LOG_INFO, NGX_OK,
+    ngx_gmtime, ngx_http_complex_value, ngx_http_request_t, ngx_int_t, ngx_list_push, ngx_palloc,
+    ngx_pnalloc, ngx_str_t, ngx_table_elt_t, ngx_time, ngx_tm_t, ngx_uint_t, NGX_HTTP_BAD_REQUEST,
+    NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_NOT_ALLOWED, NGX_HTTP_NOT_FOUND, NGX_LOG_ERR,
+    NGX_LOG_INFO, NGX_OK,
 };
 use ngx::http::{HttpModule, HttpModuleLocationConf};
 use ngx::{ngx_log_error, ngx_string};
@@ -16,11 +16,12 @@ use thiserror::Error;
 
 use crate::auth::sigv4::{Ask, Method, Signer, Stamp};
 use crate::auth::Auth;
-use crate::conf::Bucket;
+use crate::conf::{constant, Bucket, Value};
 use crate::endpoint::{is_bucket_name, Addressing};
 use crate::module::S3PrivateBucket;
-use crate::object::{key_in_uri, without_slash, Key, KeyError, Target};
+use crate::object::{has_empty_segment, key_in_uri, without_slash, Key, KeyError, Target};
 use crate::upstream::{watch, Answer, Reported};
+use crate::variables::{set_captures, Regex};
 
 /// A content handler of nginx.
 pub type Handler = unsafe extern "C" fn(*mut ngx_http_request_t) -> ngx_int_t;
@@ -28,10 +29,14 @@ pub type Handler = unsafe extern "C" fn(*mut ngx_http_request_t) -> ngx_int_t;
 /// What requests of a location need; made once, when the configuration is read.
 pub struct Serving {
     pub bucket: Bucket,
+    /// The captures that the bucket, the prefix and the key use, and where those read them.
+    pub captures: Box<[(u8, ngx_uint_t)]>,
+    /// The location's regular expression, or NULL.
+    pub regex: *const Regex,
     /// The bucket's name, if it has no variable: it was checked when the configuration was read.
     pub constant_bucket: Option<&'static [u8]>,
     /// `s3_private_bucket_key`
-    pub key: Option<*mut ngx_http_complex_value_t>,
+    pub key: Option<Value>,
     /// `s3_private_bucket_index`
     pub index: Option<Rc<str>>,
     /// The literal prefix of the location, or `/`.
@@ -101,15 +106,18 @@ pub enum Refusal {
     /// A method that could change the bucket.
     #[error("only GET and HEAD are served from a bucket")]
     Method,
+    /// The error page of a request that nginx could not read.
+    #[error("the request has no method")]
+    NoMethod,
     /// A key that is no key.
     #[error(transparent)]
     Key(#[from] KeyError),
     /// A variable that does not hold a bucket's name.
     #[error("the bucket name \"{}\" is not valid", .0.as_bytes().escape_ascii())]
     Bucket(ngx_str_t),
-    /// A variable that leaves nothing for keys to begin with, so that the whole bucket would be
-    /// open.
-    #[error("the prefix \"{}\" is not valid", .0.as_bytes().escape_ascii())]
+    /// A variable without a value, so that the client would write a segment of the prefix, or that
+    /// leaves nothing for keys to begin with.
+    #[error("the prefix \"{}\" has an empty segment", .0.as_bytes().escape_ascii())]
     Prefix(ngx_str_t),
     /// A presigned URL of a location that does not sign.
     #[error(
@@ -126,10 +134,13 @@ impl Refusal {
     pub fn status(&self) -> ngx_int_t {
         let status = match self {
             Refusal::Method => NGX_HTTP_NOT_ALLOWED,
+            Refusal::NoMethod => NGX_HTTP_BAD_REQUEST,
             Refusal::Key(KeyError::Empty | KeyError::TooLong | KeyError::OtherWord) => {
                 NGX_HTTP_NOT_FOUND
             }
-            Refusal::Key(KeyError::Nul | KeyError::DotSegment) => NGX_HTTP_BAD_REQUEST,
+            Refusal::Key(
+                KeyError::Nul | KeyError::DotSegment | KeyError::Backslash | KeyError::NotText,
+            ) => NGX_HTTP_BAD_REQUEST,
             Refusal::Bucket(_) | Refusal::Prefix(_) => NGX_HTTP_NOT_FOUND,
             Refusal::NotSigned | Refusal::Nginx => NGX_HTTP_INTERNAL_SERVER_ERROR,
         };
@@ -149,7 +160,7 @@ impl Refusal {
     /// As nginx does: what a client did wrong is not an error of the server.
     fn level(&self) -> u32 {
         match self {
-            Refusal::Method | Refusal::Key(_) => NGX_LOG_INFO,
+            Refusal::Method | Refusal::NoMethod | Refusal::Key(_) => NGX_LOG_INFO,
             Refusal::Bucket(_) | Refusal::Prefix(_) => NGX_LOG_ERR,
             Refusal::NotSigned | Refusal::Nginx => NGX_LOG_ERR,
         }
@@ -196,7 +207,11 @@ unsafe fn refuse_or_name<'a>(
 ) -> Result<&'a mut Object, Refusal> {
     // SAFETY: r is a valid request.
     unsafe {
-        if (*r).method & (NGX_HTTP_GET | NGX_HTTP_HEAD) as ngx_uint_t == 0 {
+        // The name is what is sent.
+        if (*r).method_name.is_empty() {
+            return Err(Refusal::NoMethod);
+        }
+        if method(r).is_none() {
             allow(r).ok_or(Refusal::Nginx)?;
             return Err(Refusal::Method);
         }
@@ -367,10 +382,11 @@ pub unsafe fn name_object<'a>(
 ) -> Result<&'a mut Object, Refusal> {
     // SAFETY: nginx's strings are valid for the request; each buffer has the length written to.
     unsafe {
+        set_captures(r, serving.regex, &serving.captures);
         let name = match serving.constant_bucket {
             Some(name) => ngx_str_t { len: name.len(), data: name.as_ptr().cast_mut() },
             None => {
-                let name = evaluate(r, serving.bucket.name)?;
+                let name = evaluate(r, &serving.bucket.name)?;
                 if !is_bucket_name(name.as_bytes()) {
                     return Err(Refusal::Bucket(name));
                 }
@@ -423,13 +439,13 @@ unsafe fn key<'a>(r: *mut ngx_http_request_t, serving: &'a Serving) -> Result<Ke
     // SAFETY: r is a valid request; what is evaluated lives in its pool.
     unsafe {
         let mut prefix = ngx_str_t::empty();
-        if !serving.bucket.prefix.is_null() {
-            prefix = evaluate(r, serving.bucket.prefix)?;
-            if prefix.is_empty() || prefix.as_bytes().starts_with(b"/") {
+        if let Some(value) = &serving.bucket.prefix {
+            prefix = evaluate(r, value)?;
+            if constant(value.compiled).is_none() && has_empty_segment(prefix.as_bytes()) {
                 return Err(Refusal::Prefix(prefix));
             }
         }
-        let rest = match serving.key {
+        let rest = match &serving.key {
             Some(key) => without_slash(bytes(evaluate(r, key)?)),
             None => key_in_uri(bytes((*r).uri), serving.location)?,
         };
@@ -441,10 +457,11 @@ unsafe fn key<'a>(r: *mut ngx_http_request_t, serving: &'a Serving) -> Result<Ke
             return Err(KeyError::Empty.into());
         }
 
-        Ok(Key::new(match prefix.is_empty() && index.is_empty() {
+        let key = match prefix.is_empty() && index.is_empty() {
             true => rest,
             false => bytes(concat(r, [prefix.as_bytes(), rest, index])?),
-        })?)
+        };
+        Ok(Key::new(key, serving.is_aws)?)
     }
 }
 
@@ -460,13 +477,10 @@ unsafe fn bytes<'a>(string: ngx_str_t) -> &'a [u8] {
     }
 }
 
-unsafe fn evaluate(
-    r: *mut ngx_http_request_t,
-    value: *mut ngx_http_complex_value_t,
-) -> Result<ngx_str_t, Refusal> {
+unsafe fn evaluate(r: *mut ngx_http_request_t, value: &Value) -> Result<ngx_str_t, Refusal> {
     let mut out = ngx_str_t::empty();
     // SAFETY: the value was compiled for the configuration of this request.
-    match unsafe { ngx_http_complex_value(r, value, &mut out) } == NGX_OK as ngx_int_t {
+    match unsafe { ngx_http_complex_value(r, value.compiled, &mut out) } == NGX_OK as ngx_int_t {
         true => Ok(out),
         false => Err(Refusal::Nginx),
     }

@@ -1,5 +1,7 @@
 //! What the proxy module reads when it builds a request, and what log formats may show.
 
+#[cfg(not(ngx_feature = "pcre"))]
+use core::ffi::c_void;
 use core::{mem, ptr, slice};
 
 use ngx::core::Status;
@@ -8,7 +10,7 @@ use ngx::ffi::{
     ngx_http_core_module, ngx_http_get_flushed_variable, ngx_http_get_variable_index,
     ngx_http_headers_in_t, ngx_http_request_t, ngx_http_variable_t, ngx_http_variable_value_t,
     ngx_int_t, ngx_str_t, ngx_table_elt_t, ngx_uint_t, ngx_variable_value_t,
-    NGX_HTTP_VAR_NOCACHEABLE, NGX_HTTP_VAR_NOHASH,
+    NGX_HTTP_VAR_NOCACHEABLE, NGX_HTTP_VAR_NOHASH, NGX_HTTP_VAR_PREFIX,
 };
 use ngx::http::HttpModuleMainConf;
 use ngx::ngx_string;
@@ -29,19 +31,27 @@ const fn header(name: ngx_str_t, offset: usize) -> (ngx_str_t, Get, usize) {
 /// A variable that only the proxy module's configuration may read; see [`check_unused`].
 pub const AUTHORIZATION: &str = "s3_private_bucket_authorization";
 
+/// What the names of the variables begin with that hold captures of the location, for values of the
+/// module's directives: `$1` means what the last regular expression found, of a `map` too.
+pub const CAPTURE: &str = "s3_private_bucket_capture_";
+
 /// Adds the module's variables.
 ///
 /// # Safety
 /// `cf` is nginx's context in a preconfiguration hook.
 pub unsafe fn register(cf: *mut ngx_conf_t) -> Option<()> {
-    let variables = [
+    let shown = [
         (ngx_string!("s3_private_bucket_name"), named as Get, mem::offset_of!(Object, name)),
         (ngx_string!("s3_private_bucket_key"), named, mem::offset_of!(Object, key)),
         (ngx_string!("s3_private_bucket_host"), named, mem::offset_of!(Object, host)),
         (ngx_string!("s3_private_bucket_uri"), named, mem::offset_of!(Object, uri)),
         (ngx_string!("s3_private_bucket_presigned_url"), presigned, 0),
         (ngx_string!("s3_private_bucket_error"), error, 0),
-        // Not documented: what the directive writes into proxy_set_header.
+    ];
+    // What the directive writes into the proxy module's settings: not documented, and not to be found
+    // by a name that is only known at run time. nginx's table of names stays as small as it was.
+    let hidden = [
+        (constant(AUTHORIZATION), authorize as Get, 0),
         (ngx_string!("s3_private_bucket_dollar"), dollar, 0),
         (ngx_string!("s3_private_bucket_method"), sent_method, 0),
         (ngx_string!("s3_private_bucket_date"), date, 0),
@@ -61,22 +71,34 @@ pub unsafe fn register(cf: *mut ngx_conf_t) -> Option<()> {
             mem::offset_of!(ngx_http_headers_in_t, if_unmodified_since),
         ),
     ];
-    // SAFETY: cf is nginx's context; it copies the names' pointers, which are to constants.
-    unsafe {
-        let authorization =
-            ngx_str_t { len: AUTHORIZATION.len(), data: AUTHORIZATION.as_ptr().cast_mut() };
-        let hidden = [(authorization, authorize as Get, 0)];
-        let flagged = variables.map(|v| (v, 0)).into_iter();
-        // Not to be found by a name that is only known at run time.
-        let flagged = flagged.chain(hidden.map(|v| (v, NGX_HTTP_VAR_NOHASH)));
-        for ((mut name, get, data), flag) in flagged {
-            let flags = (NGX_HTTP_VAR_NOCACHEABLE | flag) as ngx_uint_t;
-            let variable = ngx_http_add_variable(cf, &mut name, flags).as_mut()?;
+    // Set before they are read, and kept until they are set again.
+    let captures = [(constant(CAPTURE), unset as Get, 0)];
+    let all = shown.map(|v| (v, NGX_HTTP_VAR_NOCACHEABLE)).into_iter();
+    let all = all.chain(hidden.map(|v| (v, NGX_HTTP_VAR_NOCACHEABLE | NGX_HTTP_VAR_NOHASH)));
+    for ((mut name, get, data), flags) in all.chain(captures.map(|v| (v, NGX_HTTP_VAR_PREFIX))) {
+        // SAFETY: cf is nginx's context; it copies the names' pointers, which are to constants.
+        unsafe {
+            let variable = ngx_http_add_variable(cf, &mut name, flags as ngx_uint_t).as_mut()?;
             variable.get_handler = Some(get);
             variable.data = data;
         }
     }
     Some(())
+}
+
+const fn constant(name: &'static str) -> ngx_str_t {
+    ngx_str_t { len: name.len(), data: name.as_ptr().cast_mut() }
+}
+
+/// The place in every request for the location's capture `digit`, 1 to 9.
+///
+/// # Safety
+/// `cf` is nginx's configuration context.
+pub unsafe fn capture_index(cf: *mut ngx_conf_t, digit: u8) -> Option<ngx_uint_t> {
+    let name = format!("{CAPTURE}{digit}");
+    let mut name = ngx_str_t { len: name.len(), data: name.as_ptr().cast_mut() };
+    // SAFETY: cf is nginx's context, which copies the name.
+    ngx_uint_t::try_from(unsafe { ngx_http_get_variable_index(cf, &mut name) }).ok()
 }
 
 /// Has nginx keep a place in every request for a variable, if it is not there yet.
@@ -126,18 +148,18 @@ unsafe extern "C" fn named(
 unsafe fn keep_captures<T>(r: *mut ngx_http_request_t, f: impl FnOnce() -> Option<T>) -> Option<T> {
     // SAFETY: nginx keeps ncaptures numbers at captures, which a match overwrites in place.
     unsafe {
-        let (count, captures, data) = ((*r).ncaptures, (*r).captures, (*r).captures_data);
+        let (count, data) = ((*r).ncaptures, (*r).captures_data);
         let mut saved = [0; 64];
         let kept = count.min(saved.len());
         if kept > 0 {
-            ptr::copy_nonoverlapping(captures, saved.as_mut_ptr(), kept);
+            ptr::copy_nonoverlapping((*r).captures, saved.as_mut_ptr(), kept);
         }
         let result = f();
+        // A match may have allocated another array, where a clone of the request has the first.
         if kept > 0 {
-            ptr::copy_nonoverlapping(saved.as_ptr(), captures, kept);
+            ptr::copy_nonoverlapping(saved.as_ptr(), (*r).captures, kept);
         }
         (*r).ncaptures = kept;
-        (*r).captures = captures;
         (*r).captures_data = data;
         result
     }
@@ -147,6 +169,68 @@ unsafe fn keep_captures<T>(r: *mut ngx_http_request_t, f: impl FnOnce() -> Optio
 unsafe fn keep_captures<T>(_: *mut ngx_http_request_t, f: impl FnOnce() -> Option<T>) -> Option<T> {
     f()
 }
+
+/// A regular expression of nginx, and its variables.
+#[cfg(ngx_feature = "pcre")]
+pub type Regex = ngx::ffi::ngx_http_regex_t;
+/// Nothing, in an nginx without regular expressions.
+#[cfg(not(ngx_feature = "pcre"))]
+pub type Regex = c_void;
+
+/// Puts the location's captures where the values of its directives read them: those of its own
+/// regular expression, whatever ran since; without one, those of the last.
+///
+/// # Safety
+/// `r` is a valid request, `regex` that of its location or NULL, and the indices are from
+/// [`capture_index`].
+#[cfg(ngx_feature = "pcre")]
+pub unsafe fn set_captures(
+    r: *mut ngx_http_request_t,
+    regex: *const Regex,
+    captures: &[(u8, ngx_uint_t)],
+) {
+    const MOST: usize = 10;
+    if captures.is_empty() {
+        return;
+    }
+    // SAFETY: nginx keeps ncaptures numbers at captures; a match writes two of the three numbers for
+    // each capture. Every request has a place for each indexed variable.
+    unsafe {
+        let mut own = [-1; 3 * MOST];
+        let mut found = match (*r).ncaptures {
+            0 => &[][..],
+            count => slice::from_raw_parts((*r).captures, count),
+        };
+        let mut data = (*r).captures_data;
+        if regex.as_ref().is_some_and(|regex| regex.ncaptures > 0) {
+            let uri = &mut (*r).uri;
+            let (room, numbers) = (own.len(), own.as_mut_ptr());
+            let count = ngx::ffi::ngx_regex_exec((*regex).regex, uri, numbers, room);
+            if let Ok(count) = usize::try_from(count) {
+                // What is behind the pairs of this match is left of others. PCRE says 0 where
+                // there are more pairs than room.
+                let pairs = if count == 0 { MOST } else { count.min(MOST) };
+                (found, data) = (&own[..2 * pairs], uri.data);
+            }
+        }
+        for &(digit, index) in captures {
+            let pair = found.get(2 * usize::from(digit)..).and_then(|rest| rest.first_chunk());
+            let value =
+                pair.filter(|&&[start, end]| start >= 0 && end >= start).map(|&[start, end]| {
+                    ngx_str_t { len: (end - start) as usize, data: data.add(start as usize) }
+                });
+            let v = (*r).variables.add(index);
+            set(v, value.or(Some(ngx_str_t::empty())));
+        }
+    }
+}
+
+/// Without regular expressions there are no captures.
+///
+/// # Safety
+/// None is needed.
+#[cfg(not(ngx_feature = "pcre"))]
+pub unsafe fn set_captures(_: *mut ngx_http_request_t, _: *const Regex, _: &[(u8, ngx_uint_t)]) {}
 
 /// `$s3_private_bucket_presigned_url`
 ///
@@ -231,6 +315,16 @@ pub unsafe fn check_unused(cf: *mut ngx_conf_t) -> bool {
         };
         named.iter().all(|v| v.name.as_bytes() != AUTHORIZATION.as_bytes())
     }
+}
+
+/// A variable that holds nothing but what [`set_captures`] put there.
+unsafe extern "C" fn unset(
+    _: *mut ngx_http_request_t,
+    v: *mut ngx_variable_value_t,
+    _: usize,
+) -> ngx_int_t {
+    // SAFETY: nginx passes a valid value.
+    unsafe { set(v, None) }
 }
 
 /// `$`, which a value of proxy_set_header cannot have otherwise.

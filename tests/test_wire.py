@@ -57,6 +57,10 @@ def test_every_byte_of_a_key(nginx, origin):
     plain = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_~"
     for b in range(1, 256):
         r = n.get(b"/m/x%%%02xy" % b)
+        if b > 127 or b == ord("\\"):
+            # See test_hostile.py.
+            assert r.status == 400, b
+            continue
         assert r.status == 200, b
         expected = chr(b) if b in plain or b in b"./" else f"%{b:02X}"
         assert origin.last().target == f"/example-bucket/x{expected}y", b
@@ -140,7 +144,7 @@ LOCATIONS = """
         if ($arg_return) { return 202; }
     }
     location /limit/ { s3_private_bucket example-bucket; limit_except GET { allow all; } }
-    location /vars/ { s3_private_bucket $arg_bucket prefix=$arg_prefix; }
+    location /vars/ { s3_private_bucket $arg_bucket prefix=$arg_prefix/; }
     location /auth/ { auth_request /check; s3_private_bucket example-bucket; }
     location /deny/ { auth_request /check-no; s3_private_bucket example-bucket; }
     location = /check { internal; return 204; }
@@ -172,7 +176,7 @@ LOCATIONS = """
         ("/if/a?set=1", "/example-bucket/a"),
         ("/if/a?other=1", "/other-bucket/if/a"),
         ("/limit/a", "/example-bucket/a"),
-        ("/vars/a?bucket=from-variable&prefix=v/", "/from-variable/v/a"),
+        ("/vars/a?bucket=from-variable&prefix=v", "/from-variable/v/a"),
         ("/auth/a", "/example-bucket/a"),
         ("/satisfy/a", "/example-bucket/a"),
     ],
@@ -210,8 +214,8 @@ def test_a_bad_bucket_name_is_one_line_in_the_log(nginx, origin):
         ("/vars/a?bucket=good-bucket", 404),
         ("/vars/a?bucket=good-bucket&prefix=", 404),
         ("/vars/a?bucket=good-bucket&prefix=/", 404),
-        ("/vars/a?bucket=good-bucket&prefix=../", 400),
-        ("/vars/a?bucket=good-bucket&prefix=./", 400),
+        ("/vars/a?bucket=good-bucket&prefix=..", 400),
+        ("/vars/a?bucket=good-bucket&prefix=.", 400),
     ],
 )
 def test_requests_that_never_reach_s3(nginx, origin, target, status):

@@ -6,11 +6,14 @@ use thiserror::Error;
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum CredentialsError {
     /// The file is not for AWS, or for another profile.
-    #[error("there is no profile \"{0}\"; add \"[{0}]\" or name another with \"profile=\"")]
-    NoProfile(String),
+    #[error(
+        "there is no such profile (\"default\", if none is named); add it or name another with \
+         \"profile=\""
+    )]
+    NoProfile,
     /// A profile that only names a role, a process or a session.
-    #[error("the profile \"{profile}\" has no {key}; add it")]
-    NoKey { profile: String, key: &'static str },
+    #[error("the profile has no {0}; add it")]
+    NoKey(&'static str),
     /// A byte that would end or break a header or the credential scope.
     #[error(
         "the {0} is not one: it is empty or has white space or another byte that none has; \
@@ -96,9 +99,9 @@ impl Credentials {
         }
 
         if !found {
-            return Err(CredentialsError::NoProfile(profile.to_owned()));
+            return Err(CredentialsError::NoProfile);
         }
-        let missing = |key| CredentialsError::NoKey { profile: profile.to_owned(), key: KEYS[key] };
+        let missing = |key| CredentialsError::NoKey(KEYS[key]);
         let [id, secret, token] = values;
         let id = id.ok_or_else(|| missing(0))?;
         let secret = secret.ok_or_else(|| missing(1))?;
@@ -179,13 +182,15 @@ mod tests {
         const NONE: &str = "is not one: it is empty or has white space or another byte that none \
                             has; copy it again";
         for (text, expected) in [
-            ("", "there is no profile \"p\"; add \"[p]\" or name another with \"profile=\"".into()),
-            ("[P]\n[p ", "the profile \"p\" has no aws_access_key_id; add it".to_owned()),
-            ("[p]\nrole_arn=x", "the profile \"p\" has no aws_access_key_id; add it".into()),
             (
-                "[p]\naws_access_key_id=x",
-                "the profile \"p\" has no aws_secret_access_key; add it".into(),
+                "",
+                "there is no such profile (\"default\", if none is named); add it or name another \
+                 with \"profile=\""
+                    .to_owned(),
             ),
+            ("[P]\n[p ", "the profile has no aws_access_key_id; add it".into()),
+            ("[p]\nrole_arn=x", "the profile has no aws_access_key_id; add it".into()),
+            ("[p]\naws_access_key_id=x", "the profile has no aws_secret_access_key; add it".into()),
             (
                 "[p]\naws_access_key_id=\naws_secret_access_key=y",
                 format!("the access key ID {NONE}"),

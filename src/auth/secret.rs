@@ -23,6 +23,7 @@ pub enum SecretError {
 pub struct Secret {
     header: String,
     value: String,
+    file: Option<String>,
 }
 
 impl Secret {
@@ -43,7 +44,17 @@ impl Secret {
             return Err(SecretError::WhiteSpace);
         }
         let value = core::str::from_utf8(bytes).map_err(|_| SecretError::NotText)?;
-        Ok(Secret { header: header.to_owned(), value: value.to_owned() })
+        Ok(Secret { header: header.to_owned(), value: value.to_owned(), file: None })
+    }
+
+    /// The same secret, said to be from the file at `path`.
+    pub fn in_file(self, path: String) -> Self {
+        Secret { file: Some(path), ..self }
+    }
+
+    /// The path of the file that it is from, unless it stood in the configuration.
+    pub fn file(&self) -> Option<&str> {
+        self.file.as_deref()
     }
 
     /// The name of the header.

@@ -749,7 +749,7 @@ mod tests {
             prop_assume!(pass_args.iter().all(|n| !n.starts_with(b"X-Amz-")));
             let args = args.iter().map(|(n, v)| encoded(n) + "=" + &encoded(v));
             let args = args.collect::<Vec<_>>().join("&");
-            let Ok(key) = Key::new(key.as_bytes()) else { return Err(TestCaseError::reject("no key")) };
+            let Ok(key) = Key::new(key.as_bytes(), true) else { return Err(TestCaseError::reject("no key")) };
             let target = Target {
                 bucket_in_path: bucket.as_ref().map(|b| b.as_bytes()),
                 key,
