@@ -11,7 +11,9 @@
 #
 # NGINX=1.28 (with all, test, demo): nginx's stable version, built in target/, not the installed one
 # NGINX=trixie (with test): Debian 13 in target/, with the Debian package built there
-# NGINX_SOURCE_DIR and NGINX_BUILD_DIR: a configured nginx tree to build against instead.
+# NGINX_SOURCE_DIR and NGINX_BUILD_DIR: a configured nginx tree to build against instead; if it has
+# been built too, its nginx is the one that is tested.
+# TEST_NGINX, TEST_MODULE: the nginx, and the file of the module, that are tested whatever else is said.
 
 NGINX := debian
 # nginx reads a variable of this name.
@@ -22,13 +24,13 @@ LIBRARY := libngx_http_s3_private_bucket_module.so
 ifeq ($(NGINX),debian)
 TREE := target/nginx
 export CARGO_TARGET_DIR := target
-export TEST_NGINX := /usr/sbin/nginx
+export TEST_NGINX ?= $(or $(wildcard $(NGINX_BUILD_DIR)/nginx),/usr/sbin/nginx)
 # A new nginx-dev is configured anew.
 TREE_OF := $(shell dpkg-query -W -f '$${Version}' nginx-dev 2>/dev/null)
 else
 TREE := target/nginx-$(NGINX)
 export CARGO_TARGET_DIR := $(TREE)/cargo
-export TEST_NGINX := $(CURDIR)/$(TREE)/objs/nginx
+export TEST_NGINX ?= $(CURDIR)/$(TREE)/objs/nginx
 TREE_OF := $(NGINX)
 endif
 export TEST_MODULE ?= $(CURDIR)/$(CARGO_TARGET_DIR)/release/$(LIBRARY)
@@ -40,7 +42,7 @@ CONFIGURED := $(TREE)/.configured-$(TREE_OF)
 endif
 
 # make for another nginx, without what this one exports.
-FRESH := env -u NGINX_SOURCE_DIR -u NGINX_BUILD_DIR -u TEST_MODULE $(MAKE)
+FRESH := env -u NGINX_SOURCE_DIR -u NGINX_BUILD_DIR -u TEST_NGINX -u TEST_MODULE $(MAKE)
 
 # Set-up comes before everything else.
 .NOTPARALLEL:

@@ -37,7 +37,7 @@ use crate::module::S3PrivateBucket;
 use crate::request::{self, Host, Serving, Signing};
 use crate::resolver::name_servers;
 use crate::upstream::Reported;
-use crate::variables::{self, check_unused, Regex, AUTHORIZATION};
+use crate::variables::{self, check_names, NameError, Regex, AUTHORIZATION};
 
 /// Where systems keep the certificates that they trust: Debian, Red Hat, SUSE, Alpine and BSD.
 const CA_BUNDLES: [&str; 4] = [
@@ -82,12 +82,9 @@ pub enum ProxyError {
          remove it"
     )]
     SignedArgument(String),
-    /// A log format or another directive that would show signatures.
-    #[error(
-        "keeps signatures in the variable \"${AUTHORIZATION}\", which nothing else may use; \
-         remove it"
-    )]
-    Variable,
+    /// A variable that cannot be used.
+    #[error(transparent)]
+    Name(#[from] NameError),
     /// A redirect to an index page that is not served.
     #[error(
         "has \"s3_private_bucket_append_slash\" without an index; add \"s3_private_bucket_index\" or \
@@ -558,10 +555,9 @@ unsafe fn passes_uri(cf: *mut ngx_conf_t, conf: &[usize], footprint: &[usize]) -
 pub unsafe fn install(cf: *mut ngx_conf_t) -> Result<(), ProxyError> {
     let main = S3PrivateBucket::main_conf_mut(unsafe { &*cf }).ok_or(ProxyError::Nginx)?;
     // SAFETY: nothing was installed yet, and cf is as this function asks for.
-    if unsafe { !check_unused(cf) } {
-        let error = ProxyError::Variable;
+    if let Err(error) = unsafe { check_names(cf) } {
         ngx_log_error!(NGX_LOG_EMERG, unsafe { (*cf).log }, "\"s3_private_bucket\" {error}");
-        return Err(error);
+        return Err(error.into());
     }
     // Where no location serves a bucket, requests are not to notice that the module is loaded.
     main.serves = !main.pending.is_empty();

@@ -6,14 +6,15 @@ use core::{mem, ptr, slice};
 
 use ngx::core::Status;
 use ngx::ffi::{
-    ngx_conf_t, ngx_http_add_variable, ngx_http_conf_ctx_t, ngx_http_core_main_conf_t,
-    ngx_http_core_module, ngx_http_get_flushed_variable, ngx_http_get_variable_index,
-    ngx_http_headers_in_t, ngx_http_request_t, ngx_http_variable_t, ngx_http_variable_value_t,
-    ngx_int_t, ngx_str_t, ngx_table_elt_t, ngx_uint_t, ngx_variable_value_t,
-    NGX_HTTP_VAR_NOCACHEABLE, NGX_HTTP_VAR_NOHASH, NGX_HTTP_VAR_PREFIX,
+    ngx_array_t, ngx_conf_t, ngx_hash_key_t, ngx_http_add_variable, ngx_http_conf_ctx_t,
+    ngx_http_core_main_conf_t, ngx_http_core_module, ngx_http_get_flushed_variable,
+    ngx_http_get_variable_index, ngx_http_headers_in_t, ngx_http_request_t, ngx_http_variable_t,
+    ngx_http_variable_value_t, ngx_int_t, ngx_str_t, ngx_table_elt_t, ngx_uint_t,
+    ngx_variable_value_t, NGX_HTTP_VAR_NOCACHEABLE, NGX_HTTP_VAR_NOHASH, NGX_HTTP_VAR_PREFIX,
 };
 use ngx::http::HttpModuleMainConf;
 use ngx::ngx_string;
+use thiserror::Error;
 
 use crate::module::S3PrivateBucket;
 use crate::proxy::ProxyError;
@@ -23,71 +24,89 @@ use crate::upstream::last_error;
 type Get =
     unsafe extern "C" fn(*mut ngx_http_request_t, *mut ngx_variable_value_t, usize) -> ngx_int_t;
 
-/// A client header that may go to S3, and where nginx keeps it.
-const fn header(name: ngx_str_t, offset: usize) -> (ngx_str_t, Get, usize) {
-    (name, conditional, offset)
-}
+/// What the names of all variables begin with.
+const PREFIX: &str = "s3_private_bucket_";
 
-/// A variable that only the proxy module's configuration may read; see [`check_unused`].
+/// A variable that only the proxy module's configuration may read; see [`check_names`].
 pub const AUTHORIZATION: &str = "s3_private_bucket_authorization";
 
 /// What the names of the variables begin with that hold captures of the location, for values of the
 /// module's directives: `$1` means what the last regular expression found, of a `map` too.
 pub const CAPTURE: &str = "s3_private_bucket_capture_";
 
+/// A variable: its name behind [`PREFIX`], its handler, and the handler's argument.
+struct Variable(&'static str, Get, usize);
+
+/// The documented variables.
+const SHOWN: [Variable; 6] = [
+    Variable("name", named, mem::offset_of!(Object, name)),
+    Variable("key", named, mem::offset_of!(Object, key)),
+    Variable("host", named, mem::offset_of!(Object, host)),
+    Variable("uri", named, mem::offset_of!(Object, uri)),
+    Variable("presigned_url", presigned, 0),
+    Variable("error", error, 0),
+];
+
+/// What the directive writes into the proxy module's settings.
+const HIDDEN: [Variable; 10] = [
+    Variable("authorization", authorize, 0),
+    Variable("dollar", dollar, 0),
+    Variable("method", sent_method, 0),
+    Variable("date", date, 0),
+    Variable("range", conditional, RANGE),
+    Variable("if_range", conditional, mem::offset_of!(ngx_http_headers_in_t, if_range)),
+    Variable("if_match", conditional, mem::offset_of!(ngx_http_headers_in_t, if_match)),
+    Variable("if_none_match", conditional, IF_NONE_MATCH),
+    Variable("if_modified_since", conditional, IF_MODIFIED_SINCE),
+    Variable(
+        "if_unmodified_since",
+        conditional,
+        mem::offset_of!(ngx_http_headers_in_t, if_unmodified_since),
+    ),
+];
+
 /// Adds the module's variables.
+///
+/// None goes into nginx's table of names, which a few long ones would make too large for its
+/// default size: whoever only loads the module would be warned at every start. A configuration finds them
+/// without it; what looks for a name at run time (SSI, Lua) finds the documented ones by their prefix.
 ///
 /// # Safety
 /// `cf` is nginx's context in a preconfiguration hook.
 pub unsafe fn register(cf: *mut ngx_conf_t) -> Option<()> {
-    let shown = [
-        (ngx_string!("s3_private_bucket_name"), named as Get, mem::offset_of!(Object, name)),
-        (ngx_string!("s3_private_bucket_key"), named, mem::offset_of!(Object, key)),
-        (ngx_string!("s3_private_bucket_host"), named, mem::offset_of!(Object, host)),
-        (ngx_string!("s3_private_bucket_uri"), named, mem::offset_of!(Object, uri)),
-        (ngx_string!("s3_private_bucket_presigned_url"), presigned, 0),
-        (ngx_string!("s3_private_bucket_error"), error, 0),
-    ];
-    // What the directive writes into the proxy module's settings: not documented, and not to be found
-    // by a name that is only known at run time. nginx's table of names stays as small as it was.
-    let hidden = [
-        (constant(AUTHORIZATION), authorize as Get, 0),
-        (ngx_string!("s3_private_bucket_dollar"), dollar, 0),
-        (ngx_string!("s3_private_bucket_method"), sent_method, 0),
-        (ngx_string!("s3_private_bucket_date"), date, 0),
-        header(ngx_string!("s3_private_bucket_range"), RANGE),
-        header(
-            ngx_string!("s3_private_bucket_if_range"),
-            mem::offset_of!(ngx_http_headers_in_t, if_range),
-        ),
-        header(
-            ngx_string!("s3_private_bucket_if_match"),
-            mem::offset_of!(ngx_http_headers_in_t, if_match),
-        ),
-        header(ngx_string!("s3_private_bucket_if_none_match"), IF_NONE_MATCH),
-        header(ngx_string!("s3_private_bucket_if_modified_since"), IF_MODIFIED_SINCE),
-        header(
-            ngx_string!("s3_private_bucket_if_unmodified_since"),
-            mem::offset_of!(ngx_http_headers_in_t, if_unmodified_since),
-        ),
-    ];
-    // Set before they are read, and kept until they are set again.
-    let captures = [(constant(CAPTURE), unset as Get, 0)];
-    let all = shown.map(|v| (v, NGX_HTTP_VAR_NOCACHEABLE)).into_iter();
-    let all = all.chain(hidden.map(|v| (v, NGX_HTTP_VAR_NOCACHEABLE | NGX_HTTP_VAR_NOHASH)));
-    for ((mut name, get, data), flags) in all.chain(captures.map(|v| (v, NGX_HTTP_VAR_PREFIX))) {
-        // SAFETY: cf is nginx's context; it copies the names' pointers, which are to constants.
-        unsafe {
-            let variable = ngx_http_add_variable(cf, &mut name, flags as ngx_uint_t).as_mut()?;
-            variable.get_handler = Some(get);
-            variable.data = data;
-        }
+    for Variable(name, get, data) in SHOWN.iter().chain(&HIDDEN) {
+        // SAFETY: cf is nginx's context.
+        unsafe { add(cf, &format!("{PREFIX}{name}"), NGX_HTTP_VAR_NOHASH, *get, *data) }?;
     }
+    // SAFETY: cf is nginx's context.
+    unsafe { add(cf, PREFIX, NGX_HTTP_VAR_PREFIX, by_name, 0) }
+}
+
+unsafe fn add(cf: *mut ngx_conf_t, name: &str, flag: u32, get: Get, data: usize) -> Option<()> {
+    let mut name = ngx_str_t { len: name.len(), data: name.as_ptr().cast_mut() };
+    let flags = (NGX_HTTP_VAR_NOCACHEABLE | flag) as ngx_uint_t;
+    // SAFETY: cf is nginx's context, which copies the name.
+    let variable = unsafe { ngx_http_add_variable(cf, &mut name, flags).as_mut() }?;
+    variable.get_handler = Some(get);
+    variable.data = data;
     Some(())
 }
 
-const fn constant(name: &'static str) -> ngx_str_t {
-    ngx_str_t { len: name.len(), data: name.as_ptr().cast_mut() }
+/// A variable by its name, at `data`: a documented one. A capture holds only what [`set_captures`]
+/// put there.
+unsafe extern "C" fn by_name(
+    r: *mut ngx_http_request_t,
+    v: *mut ngx_variable_value_t,
+    data: usize,
+) -> ngx_int_t {
+    // SAFETY: nginx passes a valid request and value, and for a prefix the name that was looked for.
+    unsafe {
+        let name = (*(data as *const ngx_str_t)).as_bytes();
+        match SHOWN.iter().find(|Variable(n, ..)| name[PREFIX.len()..] == *n.as_bytes()) {
+            Some(Variable(_, get, data)) => get(r, v, *data),
+            None => set(v, None),
+        }
+    }
 }
 
 /// The place in every request for the location's capture `digit`, 1 to 9.
@@ -294,37 +313,57 @@ unsafe extern "C" fn date(
     }
 }
 
-/// Returns whether the configuration leaves the variable of the signature alone.
+/// A name in the configuration that it may not have.
+#[derive(Debug, Error)]
+pub enum NameError {
+    /// A log format or another directive that would show signatures.
+    #[error(
+        "keeps signatures in the variable \"${AUTHORIZATION}\", which nothing else may use; \
+         remove it"
+    )]
+    Authorization,
+    /// A name that is not one of the module's, nor the configuration's own.
+    #[error("has no variable \"${0}\"; correct its name")]
+    Unknown(String),
+}
+
+/// Checks the variables that the configuration names.
 ///
-/// The proxy module's values are cached in the request, so that a log format could show them:
+/// The proxy module's values are cached in the request, so that a log format could show a signature:
 /// what nobody names cannot be shown.
+///
+/// # Errors
+/// The first of [`NameError`]'s reasons that applies.
 ///
 /// # Safety
 /// `cf` is nginx's context after the configuration was read, before it is [`crate::proxy`]'s turn.
-pub unsafe fn check_unused(cf: *mut ngx_conf_t) -> bool {
+pub unsafe fn check_names(cf: *mut ngx_conf_t) -> Result<(), NameError> {
+    unsafe fn elements<T>(array: &ngx_array_t) -> &[T] {
+        match array.nelts {
+            0 => &[],
+            // SAFETY: the caller names the type of the array's elements.
+            n => unsafe { slice::from_raw_parts(array.elts.cast(), n) },
+        }
+    }
     // SAFETY: the core module has a main configuration in every http{}, with an array of the
-    // variables that were named.
+    // variables that were named, and until all are resolved the names of those that exist.
     unsafe {
         let ctx: *const ngx_http_conf_ctx_t = (*cf).ctx.cast();
         let index = (*ptr::addr_of!(ngx_http_core_module)).ctx_index;
         let core: *const ngx_http_core_main_conf_t = (*(*ctx).main_conf.add(index)).cast();
-        let named = &(*core).variables;
-        let named: &[ngx_http_variable_t] = match named.nelts {
-            0 => &[],
-            n => slice::from_raw_parts(named.elts.cast(), n),
-        };
-        named.iter().all(|v| v.name.as_bytes() != AUTHORIZATION.as_bytes())
+        let exists = elements::<ngx_hash_key_t>(&(*(*core).variables_keys).keys);
+        for variable in elements::<ngx_http_variable_t>(&(*core).variables) {
+            let name = variable.name.as_bytes();
+            if name == AUTHORIZATION.as_bytes() {
+                return Err(NameError::Authorization);
+            }
+            let ours = name.starts_with(PREFIX.as_bytes()) && !name.starts_with(CAPTURE.as_bytes());
+            if ours && !exists.iter().any(|known| known.key.as_bytes() == name) {
+                return Err(NameError::Unknown(variable.name.to_string()));
+            }
+        }
+        Ok(())
     }
-}
-
-/// A variable that holds nothing but what [`set_captures`] put there.
-unsafe extern "C" fn unset(
-    _: *mut ngx_http_request_t,
-    v: *mut ngx_variable_value_t,
-    _: usize,
-) -> ngx_int_t {
-    // SAFETY: nginx passes a valid value.
-    unsafe { set(v, None) }
 }
 
 /// `$`, which a value of proxy_set_header cannot have otherwise.

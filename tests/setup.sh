@@ -2,7 +2,7 @@
 # Installs what the build and the tests need: Debian packages, and a Python environment in target/.
 #
 # With "deb" or "rpm", what building that kind of package needs too; with "bench", what measuring
-# does; with "torture", what that does: other modules of Debian's nginx too; with "roots", what making
+# does; with "torture", what that does: all modules of Debian's nginx too; with "roots", what making
 # another Debian in target/ does.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,8 +15,11 @@ for kind; do
     rpm) packages+=(rpm) ;;
     bench) packages+=(libjemalloc2 valgrind wrk) ;;
     torture)
-        packages+=(valgrind g++ libnginx-mod-http-{lua,js,headers-more-filter,cache-purge}
-            libnginx-mod-http-brotli-{filter,static})
+        packages+=(valgrind g++ libnginx-mod-{mail,nchan,rtmp,stream} libnginx-mod-stream-{geoip,geoip2,js}
+            libnginx-mod-http-{auth-pam,brotli-filter,brotli-static,cache-purge,dav-ext,echo,fancyindex}
+            libnginx-mod-http-{geoip,geoip2,headers-more-filter,image-filter,js,lua,memc,modsecurity}
+            libnginx-mod-http-{ndk,perl,set-misc,srcache-filter,subs-filter,uploadprogress}
+            libnginx-mod-http-{upstream-fair,xslt-filter})
         ;;
     roots) packages+=(debootstrap) ;;
     esac

@@ -1,9 +1,10 @@
 """What nginx -t says of wrong configurations, to the letter, and that it is silent on right ones."""
 
 import signal
+import subprocess
 
 import pytest
-from harness import Nginx, wait_until
+from harness import MODULE, NGINX, Nginx, wait_until
 
 AUTH = "s3_private_bucket_auth none; "
 BUCKET = "s3_private_bucket example-bucket; "
@@ -219,6 +220,38 @@ def test_the_variable_of_a_signature_cannot_be_used(tmp_path):
         '"s3_private_bucket" keeps signatures in the variable "$s3_private_bucket_authorization", '
         "which nothing else may use; remove it"
     ) in output
+
+
+@pytest.mark.parametrize("name", ["s3_private_bucket_nam", "s3_private_bucket_", "s3_private_bucket_url"])
+def test_a_misspelt_variable_is_told(tmp_path, name):
+    n = Nginx(tmp_path, f"location / {{ return 200 ${name}; }}")
+    status, output = n.check()
+    assert status == 1
+    assert f'"s3_private_bucket" has no variable "${name}"; correct its name' in output
+
+
+def test_variables_of_the_configuration_may_begin_alike(tmp_path):
+    n = Nginx(tmp_path, """set $s3_private_bucket_mine 1; location ~ ^/(?<s3_private_bucket_rest>.*)$ {
+        return 200 $s3_private_bucket_mine$s3_private_bucket_rest; }""")  # fmt: skip
+    status, output = n.check()
+    assert (status, ours(output)) == (0, [])
+
+
+def test_the_module_has_no_name_in_nginxs_table(tmp_path):
+    """Where that is as large as it may be already, loading the module is not to cost a warning."""
+
+    def warns(load, size):
+        (tmp_path / "nginx.conf").write_text(f"""{load} pid {tmp_path}/pid; events {{}}
+            http {{ variables_hash_max_size {size}; server {{ listen 127.0.0.1:80; }} }}""")
+        p = subprocess.run([NGINX, "-t", "-c", tmp_path / "nginx.conf", "-e", tmp_path / "error.log"],
+                           capture_output=True, text=True)  # fmt: skip
+        assert p.returncode == 0, p.stderr
+        return "variables_hash" in p.stderr
+
+    sizes = range(8, 512, 4)
+    without = [warns("", size) for size in sizes]
+    assert True in without and False in without
+    assert [warns(f"load_module {MODULE};", size) for size in sizes] == without
 
 
 def ours(output):

@@ -30,6 +30,28 @@ def test_it_exports_what_nginx_looks_for_and_nothing_else():
     }
 
 
+@pytest.mark.parametrize(
+    "environment, expected",
+    [
+        ({}, "/usr/sbin/nginx"),
+        ({"TEST_NGINX": "/opt/nginx"}, "/opt/nginx"),
+        ({"NGINX_SOURCE_DIR": "/src", "NGINX_BUILD_DIR": "{}"}, "{}/nginx"),
+        ({"NGINX_SOURCE_DIR": "/src", "NGINX_BUILD_DIR": "/none"}, "/usr/sbin/nginx"),
+        ({"NGINX_SOURCE_DIR": "/src", "NGINX_BUILD_DIR": "{}", "TEST_NGINX": "/opt/nginx"}, "/opt/nginx"),
+        ({"TEST_NGINX": "/opt/nginx", "arguments": "NGINX=1.28"}, "/opt/nginx"),
+    ],
+)
+def test_the_nginx_that_the_environment_names_is_tested(tmp_path, environment, expected):
+    (tmp_path / "nginx").touch()
+    told = {name: value.format(tmp_path) for name, value in environment.items()}
+    arguments = told.pop("arguments", "").split()
+    ours = ("TEST_NGINX", "NGINX_SOURCE_DIR", "NGINX_BUILD_DIR", "MAKEFLAGS", "MAKELEVEL")
+    clean = {name: value for name, value in os.environ.items() if name not in ours}
+    show = "--eval=show: ; @echo $(TEST_NGINX)"
+    shown = output("make", "-s", show, "show", *arguments, cwd=ROOT, env=clean | told)
+    assert shown.strip() == expected.format(tmp_path)
+
+
 def refusal(path, module):
     status, message = Nginx(path, module=module).check()
     assert status == 1

@@ -583,6 +583,18 @@ def test_variables_before_the_content_phase(nginx, origin):
     assert origin.last().target == f"/example-bucket/{key}"
 
 
+def test_variables_that_are_named_at_run_time(nginx, origin):
+    names = ("name", "key", "host", "uri", "error", "authorization", "date", "capture_1", "")
+    page = "".join(f'<!--# echo var="s3_private_bucket_{name}" default="-" -->|' for name in names)
+    origin.answer = lambda r: (200, [("Content-Type", "text/html")], page.encode())
+    n = nginx("""location ~ ^/m/(.*)$ {
+            ssi on; s3_private_bucket example-bucket; s3_private_bucket_key $1;
+            s3_private_bucket_auth sigv4 access_key_id=a secret_access_key=data:hush;
+        }""")  # fmt: skip
+    host = f"127.0.0.1:{origin.port}"
+    assert n.get("/m/a.html").body.decode() == f"example-bucket|a.html|{host}|/example-bucket/a.html|-|-|-|-|-|"
+
+
 def test_auth_none_and_another_header(nginx, origin, secret):
     n = nginx(f"""
         location /none/ {{ s3_private_bucket example-bucket; s3_private_bucket_auth none; }}

@@ -55,6 +55,24 @@ SERVER = """
 """
 
 
+def test_all_of_debians_modules_start_without_a_warning(tmp_path, held):
+    """Each fills nginx's table of variables: this module is not to be the one too many."""
+    needed = {"ndk_http", "ngx_stream", "ngx_mail"}
+    modules = sorted(DIRECTORY.glob("*.so"), key=lambda path: (path.name[:-10] not in needed, path))
+    names = {path.name.removesuffix("_module.so") for path in modules}
+    missing = {*needed, *MODULES, "ngx_http_geoip", "ngx_http_geoip2", "ngx_nchan"} - names
+    assert not missing, f"{missing} are missing: run tests/setup.sh torture"
+    conf = tmp_path / "nginx.conf"
+    for behind in (True, False):
+        paths = [*modules, harness.MODULE] if behind else [harness.MODULE, *modules]
+        load = "".join(f"load_module {path};\n" for path in paths)
+        conf.write_text(f"{load} pid {tmp_path}/pid; events {{}} http {{ server {{ listen 127.0.0.1:80; }} }}")
+        p = subprocess.run([harness.NGINX, "-t", "-c", conf, "-e", tmp_path / "error.log"],
+                           capture_output=True, text=True)  # fmt: skip
+        assert p.returncode == 0 and not re.search(r"\[(warn|error|crit)\]", p.stderr), p.stderr
+    held(f"`nginx -t` with all {len(modules)} modules of Debian, before and behind", "no warning")
+
+
 @pytest.mark.parametrize("order", ORDERS)
 def test_together(tmp_path, nginx, origin, monkeypatch, held, order):
     missing = [path for path in PATHS if not Path(path).exists()]

@@ -20,17 +20,25 @@ fuzz_target!(|data: &[u8]| {
     if uri.starts_with(location) && !location.ends_with(b"/") {
         assert!(uri == location || [location, b"/", key].concat() == uri, "another URI's object");
     }
-    let dots = key.split(|&b| b == b'/').any(|s| matches!(s, b"." | b".."));
-    match Key::new(key) {
+    let dots = key.split(|&b| b == b'/' || b == b'\\').any(|s| matches!(s, b"." | b".."));
+    let backslash = key.contains(&b'\\');
+    match (Key::new(key, true), Key::new(key, false)) {
+        (Ok(_), Err(error)) => assert!(error == KeyError::Backslash && backslash),
+        (Err(a), Err(b)) => assert!(a == b || a == KeyError::NotText && b == KeyError::Backslash),
+        (at_aws, elsewhere) => assert!(at_aws.is_ok() && elsewhere.is_ok() && !backslash),
+    }
+    match Key::new(key, true) {
         Ok(checked) => {
             assert!(!key.is_empty() && key.len() <= MAX_KEY && !key.contains(&0) && !dots);
+            assert!(std::str::from_utf8(key).is_ok());
             write(key, checked, args, names);
         }
         Err(KeyError::Empty) => assert!(key.is_empty()),
         Err(KeyError::TooLong) => assert!(key.len() > MAX_KEY),
         Err(KeyError::Nul) => assert!(key.contains(&0)),
         Err(KeyError::DotSegment) => assert!(dots),
-        Err(KeyError::OtherWord) => unreachable!(),
+        Err(KeyError::NotText) => assert!(std::str::from_utf8(key).is_err()),
+        Err(KeyError::OtherWord | KeyError::Backslash) => unreachable!(),
     }
 
     let _ = may_be_folder(key);

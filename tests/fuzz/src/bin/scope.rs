@@ -33,7 +33,7 @@ fuzz_target!(|data: &[u8]| {
         !n.is_empty() && !amz && !n.contains(&b'%') && !n.contains(&b'+')
     });
     let pass_args = sorted_arguments(names.map(Box::from).collect());
-    let Ok(key) = Key::new(key) else { return };
+    let Ok(key) = Key::new(key, true) else { return };
     let target = Target { bucket_in_path: None, key, args, pass_args: &pass_args };
     let mut written = vec![0; target.len()];
     target.write(&mut written);
