@@ -27,6 +27,8 @@ fn main() {
     }
     // Rust's unwinder, so that nginx need not load libgcc_s for one module.
     println!("cargo::rustc-link-lib=static:-bundle=gcc_eh");
+    // nginx's own symbols, which the library finds in nginx and a binary of unit tests does without.
+    println!("cargo::rustc-link-arg=-Wl,--unresolved-symbols=ignore-all");
     if has("pcre") {
         println!("cargo::rustc-cfg=ngx_feature=\"pcre\"");
     }

@@ -1,30 +1,27 @@
 //! nginx module that makes a location serve the objects of a private S3 bucket.
 //!
-//! The directives expand into settings of nginx's own proxy module (`proxy`), whose per-request
-//! parts are variables (`variables`); `upstream` looks at S3's answers, `response` filters them; `object`,
-//! `endpoint`, `auth` and `answer` are pure.
+//! The directives expand into settings of nginx's own proxy module, whose per-request parts are
+//! variables. The source has floors; each may use those below it and none above (`make lint` looks):
+//!
+//! | | |
+//! | --- | --- |
+//! | `module` | the tables that nginx reads, and its hooks |
+//! | `conf` | the directives |
+//! | `setup` | what a location becomes in nginx's own modules, when the configuration is read |
+//! | `handler` | the content handler: refuses a request, or passes it on and has its answer watched |
+//! | `answer` | S3's answers: judged before nginx acts on them, filtered before a client sees them |
+//! | `request` | a request: refused or named, signed, its variables |
+//! | `location`, `log` | what a location holds when requests come; lines in the error log |
+//! | `nginx` | a thin ground over nginx that knows nothing of S3 |
+//! | `s3` | pure: keys, endpoints, signatures, secrets, answers; no nginx, no I/O, no clock |
 
 mod answer;
-// Only the directives make the enum.
-#[cfg_attr(test, allow(dead_code))]
-mod auth;
-mod endpoint;
-mod object;
-mod resolver;
-mod template;
-
-// What touches nginx needs nginx's own symbols, which a unit test binary does not have.
-#[cfg(not(test))]
 mod conf;
-#[cfg(not(test))]
+mod handler;
+mod location;
+mod log;
 mod module;
-#[cfg(not(test))]
-mod proxy;
-#[cfg(not(test))]
+mod nginx;
 mod request;
-#[cfg(not(test))]
-mod response;
-#[cfg(not(test))]
-mod upstream;
-#[cfg(not(test))]
-mod variables;
+mod s3;
+mod setup;

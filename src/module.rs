@@ -3,7 +3,7 @@
 use core::ffi::{c_char, c_void};
 use core::ptr;
 
-use ngx::core::Status;
+use ngx::core::{Status, NGX_CONF_ERROR};
 use ngx::ffi::{
     ngx_conf_t, ngx_cycle_t, ngx_http_module_t, ngx_int_t, ngx_module_t, ngx_uint_t,
     NGX_HTTP_MODULE, NGX_LOG_EMERG,
@@ -11,8 +11,11 @@ use ngx::ffi::{
 use ngx::http::{HttpModule, HttpModuleLocationConf, HttpModuleMainConf};
 use ngx::ngx_log_error;
 
-use crate::conf::{self, LocationConf, MainConf, COMMANDS};
-use crate::{proxy, response, variables};
+use crate::answer::filter;
+use crate::conf::{self, COMMANDS};
+use crate::request::variables;
+use crate::setup::install::install;
+use crate::setup::settings::{LocationConf, MainConf};
 
 /// The module, for the `ngx` crate's typed access to configurations.
 pub struct S3PrivateBucket;
@@ -90,13 +93,13 @@ impl HttpModule for S3PrivateBucket {
     unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
         // SAFETY: nginx passes its configuration context.
         match unsafe { variables::register(cf) } {
-            Some(()) => Status::NGX_OK.into(),
-            None => Status::NGX_ERROR.into(),
+            Ok(()) => Status::NGX_OK.into(),
+            Err(_) => Status::NGX_ERROR.into(),
         }
     }
 
     unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
-        if response::is_installed() {
+        if filter::is_installed() {
             // Linking its own filters anew, nginx would lose these in the process that goes on.
             // SAFETY: nginx passes its configuration context.
             let log = unsafe { (*cf).log };
@@ -108,9 +111,11 @@ impl HttpModule for S3PrivateBucket {
             return Status::NGX_ERROR.into();
         }
         // SAFETY: nginx passes its configuration context, after all configurations were merged.
-        match unsafe { proxy::install(cf) } {
-            Ok(()) => Status::NGX_OK.into(),
-            Err(_) => Status::NGX_ERROR.into(),
+        let installed =
+            unsafe { S3PrivateBucket::main_conf_mut(&*cf).map(|main| install(cf, main)) };
+        match installed {
+            Some(Ok(())) => Status::NGX_OK.into(),
+            _ => Status::NGX_ERROR.into(),
         }
     }
 }
@@ -120,8 +125,13 @@ unsafe extern "C" fn merge_loc_conf(
     prev: *mut c_void,
     conf: *mut c_void,
 ) -> *mut c_char {
-    // SAFETY: nginx passes two configurations that create_loc_conf made.
-    unsafe { conf::merge(cf, &mut *prev.cast(), &mut *conf.cast()) }
+    // SAFETY: nginx passes its context, and two configurations that create_loc_conf made.
+    unsafe {
+        match S3PrivateBucket::main_conf_mut(&*cf) {
+            Some(main) => conf::merge(cf, main, &*prev.cast(), &mut *conf.cast()),
+            None => NGX_CONF_ERROR,
+        }
+    }
 }
 
 /// Installs the filters in a process that serves requests.
@@ -134,8 +144,8 @@ unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     // linked.
     unsafe {
         // Where no location serves a bucket, requests are not to notice that the module is loaded.
-        if S3PrivateBucket::main_conf(&*cycle).is_some_and(|main| main.serves) {
-            response::install();
+        if S3PrivateBucket::main_conf(&*cycle).is_some_and(|main| main.shared.serves) {
+            filter::install();
         }
     }
     Status::NGX_OK.into()

@@ -68,12 +68,6 @@ impl Identity<'_> {
     }
 }
 
-/// A literal text as an argument of `proxy_set_header`, where `$` begins a variable: each one is
-/// written as `dollar`, a variable that holds just that.
-pub fn proxy_value(text: &str, dollar: &str) -> String {
-    text.replace('$', dollar)
-}
-
 #[cfg(test)]
 mod tests {
     use super::credentials::Credentials;

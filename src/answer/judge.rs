@@ -4,48 +4,30 @@
 //! stands in the body behind it, so the proxy module's hook that reads the headers is wrapped: it
 //! waits for the error code too, and then gives nginx the status that is meant.
 
-use core::ffi::c_void;
-use core::hash::{Hash, Hasher};
 use core::{mem, ptr, slice};
-use std::cell::Cell;
-use std::hash::DefaultHasher;
 
 use ngx::core::Status;
 use ngx::ffi::{
-    ngx_current_msec, ngx_http_request_t, ngx_http_upstream_t, ngx_int_t, ngx_list_t,
-    ngx_parse_http_time, ngx_pool_cleanup_add, ngx_str_t, ngx_table_elt_t, ngx_time, ngx_uint_t,
-    time_t, NGX_HTTP_CACHE_EXPIRED, NGX_HTTP_CACHE_STALE, NGX_HTTP_UPSTREAM_FT_HTTP_403,
-    NGX_HTTP_UPSTREAM_FT_HTTP_404, NGX_HTTP_UPSTREAM_FT_HTTP_429, NGX_HTTP_UPSTREAM_FT_HTTP_500,
-    NGX_HTTP_UPSTREAM_FT_HTTP_502, NGX_HTTP_UPSTREAM_FT_HTTP_503, NGX_HTTP_UPSTREAM_FT_HTTP_504,
-    NGX_HTTP_UPSTREAM_INVALID_HEADER, NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_WARN,
+    ngx_current_msec, ngx_http_request_t, ngx_http_upstream_t, ngx_int_t, ngx_parse_http_time,
+    ngx_str_t, ngx_time, ngx_uint_t, NGX_HTTP_CACHE_EXPIRED, NGX_HTTP_CACHE_STALE,
+    NGX_HTTP_UPSTREAM_FT_HTTP_403, NGX_HTTP_UPSTREAM_FT_HTTP_404, NGX_HTTP_UPSTREAM_FT_HTTP_429,
+    NGX_HTTP_UPSTREAM_FT_HTTP_500, NGX_HTTP_UPSTREAM_FT_HTTP_502, NGX_HTTP_UPSTREAM_FT_HTTP_503,
+    NGX_HTTP_UPSTREAM_FT_HTTP_504, NGX_HTTP_UPSTREAM_INVALID_HEADER, NGX_LOG_ERR, NGX_LOG_INFO,
+    NGX_LOG_WARN,
 };
-use ngx::ngx_log_error;
 
-use crate::answer::{
+use crate::location::{serving, Serving};
+use crate::log;
+use crate::nginx::headers::find;
+use crate::request::error_code::remember;
+use crate::request::object::{object_mut, Object};
+use crate::request::sign::method;
+use crate::s3::answer::{
     cached_code, chunks_are_complete, error_code, may_be_folder, shown, with_slash, Advice, Class,
     Shown,
 };
-use crate::auth::sigv4::Method;
-use crate::auth::Auth;
-use crate::request::{buffer, method, object_mut, serving, Handler, Object, Serving};
-
-/// What is known of the answer to one request.
-#[derive(Clone, Copy, Default)]
-pub struct Answer {
-    /// The proxy module's hooks, once they are wrapped.
-    process_header: Option<Handler>,
-    reinit_request: Option<Handler>,
-    /// Whether the proxy module has read all headers.
-    headers_are_read: bool,
-    /// Whether the answer would be cached, were it no fault.
-    is_kept_from_cache: bool,
-    /// What the client sees in place of S3's answer.
-    pub shown: Option<Shown>,
-    /// The page that the client gets, once its headers were sent.
-    pub page: Option<&'static [u8]>,
-    /// Whether the page was sent.
-    pub page_is_sent: bool,
-}
+use crate::s3::auth::sigv4::Method;
+use crate::s3::auth::Auth;
 
 /// Watches the answer to a request that the proxy module has begun.
 ///
@@ -137,12 +119,7 @@ unsafe fn judge(
             if !is_endless(r, u, status) {
                 return Status::NGX_OK.into();
             }
-            let log = (*(*r).connection).log;
-            ngx_log_error!(
-                NGX_LOG_ERR,
-                log,
-                "s3_private_bucket: S3 answered without a valid length or chunks"
-            );
+            log::of_request(r, NGX_LOG_ERR, "S3 answered without a valid length or chunks");
             return NGX_HTTP_UPSTREAM_INVALID_HEADER as ngx_int_t;
         }
         if !serving.masks {
@@ -265,24 +242,6 @@ unsafe fn nginx_wants(u: &ngx_http_upstream_t, status: u16) -> bool {
         || (u.cache_status() == NGX_HTTP_CACHE_EXPIRED && wanted(conf.cache_use_stale))
 }
 
-/// The last errors that were logged, as hashes, and when.
-#[derive(Default)]
-pub struct Reported(Cell<[(u64, time_t); 8]>);
-
-impl Reported {
-    /// Whether an error is to be logged now: once per second.
-    fn is_new(&self, error: impl Hash, now: time_t) -> bool {
-        let mut hasher = DefaultHasher::new();
-        error.hash(&mut hasher);
-        let hash = hasher.finish();
-        let mut known = self.0.get();
-        let slot = &mut known[hash as usize % known.len()];
-        let is_new = mem::replace(slot, (hash, now)) != (hash, now);
-        self.0.set(known);
-        is_new
-    }
-}
-
 /// Logs an answer, with what can be done about it.
 unsafe fn report(
     r: *mut ngx_http_request_t,
@@ -333,77 +292,7 @@ unsafe fn report(
             None => "without an error code".to_owned(),
         };
         let bucket = bucket.escape_ascii();
-        ngx_log_error!(
-            level,
-            log,
-            "s3_private_bucket: S3 answered {status} {what} for the bucket \"{bucket}\"{advice}"
-        );
+        let what = format_args!("S3 answered {status} {what} for the bucket \"{bucket}\"{advice}");
+        log::of_request(r, level, what);
     }
 }
-
-/// The value of the header of that lower-case name.
-///
-/// # Safety
-/// `list` is a valid list of headers.
-pub unsafe fn find(list: &ngx_list_t, name: &[u8]) -> Option<ngx_str_t> {
-    let mut part = ptr::addr_of!(list.part);
-    // SAFETY: a list's parts hold as many elements as they say.
-    unsafe {
-        while let Some(some) = part.as_ref() {
-            for i in 0..some.nelts {
-                let header = &*some.elts.cast::<ngx_table_elt_t>().add(i);
-                if header.hash != 0 && header.key.as_bytes().eq_ignore_ascii_case(name) {
-                    return Some(header.value);
-                }
-            }
-            part = some.next;
-        }
-    }
-    None
-}
-
-/// Keeps S3's error code for log formats. An internal redirect to an error page clears the
-/// request's context, so that it is found through the pool.
-unsafe fn remember(r: *mut ngx_http_request_t, code: &[u8]) {
-    // SAFETY: the buffer has the length of the code, the cleanup's data that of a string.
-    unsafe {
-        let Ok(copy) = buffer(r, code.len()) else { return };
-        copy.copy_from_slice(code);
-        let known = match remembered(r) {
-            Some(known) => known,
-            None => {
-                let size = mem::size_of::<ngx_str_t>();
-                let Some(cleanup) = ngx_pool_cleanup_add((*r).pool, size).as_mut() else { return };
-                cleanup.handler = Some(forget);
-                cleanup.data.cast()
-            }
-        };
-        known.write(ngx_str_t { len: copy.len(), data: copy.as_mut_ptr() });
-    }
-}
-
-unsafe fn remembered(r: *mut ngx_http_request_t) -> Option<*mut ngx_str_t> {
-    // SAFETY: the pool's cleanups are a list that ends with NULL; ours have a string.
-    unsafe {
-        let mut cleanup = (*(*r).pool).cleanup;
-        while let Some(this) = cleanup.as_ref() {
-            if this.handler.map(|f| f as usize) == Some(forget as *const () as usize) {
-                return Some(this.data.cast());
-            }
-            cleanup = this.next;
-        }
-    }
-    None
-}
-
-/// S3's last error code in this request.
-///
-/// # Safety
-/// `r` is a valid request.
-pub unsafe fn last_error(r: *mut ngx_http_request_t) -> Option<ngx_str_t> {
-    // SAFETY: what is remembered was written.
-    unsafe { remembered(r).map(|code| *code) }
-}
-
-/// Marks the cleanup that is ours. The code's memory is the pool's.
-unsafe extern "C" fn forget(_: *mut c_void) {}

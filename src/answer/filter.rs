@@ -7,22 +7,25 @@ use core::{mem, ptr, slice};
 
 use ngx::core::Status;
 use ngx::ffi::{
-    ngx_buf_t, ngx_chain_t, ngx_http_clean_header, ngx_http_core_loc_conf_t, ngx_http_core_module,
-    ngx_http_filter_finalize_request, ngx_http_output_body_filter_pt,
-    ngx_http_output_header_filter_pt, ngx_http_request_t, ngx_http_top_body_filter,
-    ngx_http_top_header_filter, ngx_http_upstream_t, ngx_int_t, ngx_list_part_t, ngx_pcalloc,
-    ngx_str_t, ngx_table_elt_t, ngx_uint_t, NGINX_VER, NGINX_VER_BUILD, NGX_HTTP_MOVED_PERMANENTLY,
-    NGX_HTTP_MOVED_TEMPORARILY, NGX_HTTP_NOT_ALLOWED, NGX_HTTP_PERMANENT_REDIRECT,
-    NGX_HTTP_SEE_OTHER, NGX_HTTP_SERVER_TOKENS_OFF, NGX_HTTP_SERVER_TOKENS_ON,
-    NGX_HTTP_TEMPORARY_REDIRECT,
+    ngx_buf_t, ngx_chain_t, ngx_http_clean_header, ngx_http_filter_finalize_request,
+    ngx_http_output_body_filter_pt, ngx_http_output_header_filter_pt, ngx_http_request_t,
+    ngx_http_top_body_filter, ngx_http_top_header_filter, ngx_http_upstream_t, ngx_int_t,
+    ngx_list_part_t, ngx_pcalloc, ngx_str_t, ngx_table_elt_t, ngx_uint_t, NGINX_VER,
+    NGINX_VER_BUILD, NGX_HTTP_MOVED_PERMANENTLY, NGX_HTTP_MOVED_TEMPORARILY, NGX_HTTP_NOT_ALLOWED,
+    NGX_HTTP_PERMANENT_REDIRECT, NGX_HTTP_SEE_OTHER, NGX_HTTP_SERVER_TOKENS_OFF,
+    NGX_HTTP_SERVER_TOKENS_ON, NGX_HTTP_TEMPORARY_REDIRECT,
 };
 use ngx::ngx_string;
 
-use crate::answer::{cached_code, is_hidden, reason, with_slash, Shown};
-use crate::request::{
-    add_header, allow, concat, object_mut, presigned_url, serving, Object, Serving,
-};
-use crate::upstream::{decide, find, is_cached};
+use super::judge::{decide, is_cached};
+use crate::location::{serving, Serving};
+use crate::nginx::headers::{add, find};
+use crate::nginx::http_core::location_of;
+use crate::nginx::pool::concat;
+use crate::request::object::{object_mut, Object};
+use crate::request::refusal::allow;
+use crate::request::sign::presigned_url;
+use crate::s3::answer::{cached_code, is_hidden, reason, with_slash, Shown};
 
 static mut NEXT_HEADER: ngx_http_output_header_filter_pt = None;
 static mut NEXT_BODY: ngx_http_output_body_filter_pt = None;
@@ -57,7 +60,7 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
                     return sent;
                 }
             }
-            if is_405_without_allow(r) && allow(r).is_none() {
+            if is_405_without_allow(r) && allow(r).is_err() {
                 return Status::NGX_ERROR.into();
             }
             hide_headers(r, serving);
@@ -139,10 +142,10 @@ unsafe fn replace(
 
         if shown.status == 503 {
             let wait = find(&u.headers_in.headers, b"retry-after");
-            add_header(r, ngx_string!("Retry-After"), wait.unwrap_or(ngx_string!("1")))?;
+            add(r, ngx_string!("Retry-After"), wait.unwrap_or(ngx_string!("1")))?;
         } else if shown.status == 301 {
             let location = concat(r, with_slash((*r).unparsed_uri.as_bytes())?).ok()?;
-            (*r).headers_out.location = add_header(r, ngx_string!("Location"), location)?;
+            (*r).headers_out.location = add(r, ngx_string!("Location"), location)?;
         }
 
         let page = page(r, shown.status)?;
@@ -155,11 +158,7 @@ unsafe fn replace(
 /// nginx's own error page, which it does not export.
 unsafe fn page(r: *mut ngx_http_request_t, status: u16) -> Option<&'static [u8]> {
     // SAFETY: every location has a core configuration.
-    let tokens = unsafe {
-        let core = (*ptr::addr_of!(ngx_http_core_module)).ctx_index;
-        let core: *const ngx_http_core_loc_conf_t = (*(*r).loc_conf.add(core)).cast();
-        (*core).server_tokens
-    };
+    let tokens = unsafe { location_of(r) }.server_tokens;
     let server = match tokens as u32 {
         NGX_HTTP_SERVER_TOKENS_OFF => b"nginx",
         NGX_HTTP_SERVER_TOKENS_ON => NGINX_VER.to_bytes(),

@@ -26,9 +26,21 @@ pub fn with_own_captures(text: &[u8], name: &str) -> (Vec<u8>, Vec<u8>) {
     (out, digits)
 }
 
+/// A literal text as part of a value, where `$` begins a variable: each one is written as `dollar`, a
+/// variable that holds just that.
+pub fn literal(text: &str, dollar: &str) -> String {
+    text.replace('$', dollar)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_literal_has_no_variables_of_its_own() {
+        assert_eq!(literal("a$uri b$$", "${d}"), "a${d}uri b${d}${d}");
+        assert_eq!(literal("", "${d}"), "");
+    }
 
     #[test]
     fn captures_get_names() {

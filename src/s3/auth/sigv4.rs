@@ -12,7 +12,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
 use super::credentials::Credentials;
-use crate::object::encode_argument;
+use crate::s3::object::encode_argument;
 
 /// The value of `x-amz-content-sha256`: the requests have no body.
 pub const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
@@ -392,7 +392,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::object::{sorted_arguments, Key, Target};
+    use crate::s3::object::{sorted_arguments, Key, Target};
 
     /// Counts allocations, so that none can slip into a signature.
     struct Counting;

@@ -1,0 +1,216 @@
+//! `s3_private_bucket_auth`: as whom S3 is asked.
+//!
+//! No message repeats an argument that is not a word of the directive: it may be a secret in the wrong
+//! place.
+
+use core::mem;
+use std::os::unix::fs::PermissionsExt;
+use std::rc::Rc;
+use std::{env, fs};
+
+use ngx::ffi::{ngx_conf_full_name, ngx_conf_t, ngx_str_t, NGX_LOG_WARN, NGX_OK};
+use ngx::ngx_conf_log_error;
+
+use super::error::ConfError;
+use super::given::{parameter, text, Given};
+use crate::s3::auth::credentials::{Credentials, CredentialsError};
+use crate::s3::auth::secret::{is_secret_header, Secret};
+use crate::s3::auth::Auth;
+use crate::s3::endpoint::is_region;
+
+/// Reads the arguments of the directive, and the files that they name.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn auth(given: &Given) -> Result<Rc<Auth>, ConfError> {
+    let (cf, args) = (given.cf, given.args);
+    let auth = match args[0].as_bytes() {
+        b"none" => match args.get(1) {
+            None => Auth::None,
+            Some(_) => return Err(ConfError::AuthParameter("\"none\" takes none")),
+        },
+        // SAFETY: cf is nginx's context.
+        b"secret" => unsafe { secret(cf, &args[1..]) }?,
+        b"sigv4" => unsafe { sigv4(cf, &args[1..]) }?,
+        _ => {
+            let cure = "use \"secret\", \"sigv4\" or \"none\"";
+            return Err(ConfError::AuthParameter(cure));
+        }
+    };
+    Ok(Rc::new(auth))
+}
+
+/// Reads the arguments behind `secret`.
+unsafe fn secret(cf: *mut ngx_conf_t, args: &[ngx_str_t]) -> Result<Auth, ConfError> {
+    let mut header = "User-Agent";
+    if let Some(arg) = args.get(1) {
+        let name = parameter(arg, "header").ok_or(ConfError::AuthParameter(
+            "use \"header=name\", and quotes around a secret with spaces",
+        ))?;
+        header = core::str::from_utf8(name).map_err(|_| ConfError::NotText)?;
+        if args.len() > 2 {
+            let cure = "a secret and \"header=name\" are all it takes";
+            return Err(ConfError::AuthParameter(cure));
+        }
+        if !is_secret_header(header) {
+            return Err(ConfError::Header);
+        }
+    }
+    let secret = args.first().ok_or(ConfError::NoSecret)?;
+    // SAFETY: cf is nginx's context.
+    Ok(Auth::Secret(unsafe { read_secret(cf, secret, header) }?))
+}
+
+/// Reads the secret of `data:text`, or of a file.
+unsafe fn read_secret(
+    cf: *mut ngx_conf_t,
+    arg: &ngx_str_t,
+    header: &str,
+) -> Result<Secret, ConfError> {
+    let invalid = |place| move |error| ConfError::Secret { place, error };
+    if let Some(data) = arg.as_bytes().strip_prefix(b"data:") {
+        return Secret::new(header, data).map_err(invalid("\"data:\""));
+    }
+    if arg.is_empty() || parameter(arg, "header").is_some() {
+        return Err(ConfError::NoSecret);
+    }
+    // SAFETY: cf is nginx's context.
+    let (path, bytes) = unsafe { read_private(cf, "secret", arg.as_bytes()) }?;
+    Secret::new(header, &bytes).map_err(invalid("the file")).map(|secret| secret.in_file(path))
+}
+
+/// Reads a file with a secret or with credentials, whose path is relative to nginx's
+/// configuration. Returns its absolute path too. No error has the path: it may be a secret that was
+/// meant to stand behind `data:`.
+unsafe fn read_private(
+    cf: *mut ngx_conf_t,
+    what: &'static str,
+    path: &[u8],
+) -> Result<(String, Vec<u8>), ConfError> {
+    let mut full = ngx_str_t { len: path.len(), data: path.as_ptr().cast_mut() };
+    // SAFETY: cf has a cycle; the call replaces the string by an absolute one in its pool.
+    if unsafe { ngx_conf_full_name((*cf).cycle, &mut full, 1) } != NGX_OK as isize {
+        return Err(ConfError::Nginx);
+    }
+    let path = text(&full)?.to_owned();
+    let cure = match what {
+        "secret" => "create it, with mode 0600, or write the secret itself behind \"data:\"",
+        _ => "create it, with mode 0600",
+    };
+    let unreadable = |error| ConfError::File { what, error, cure };
+    let bytes = fs::read(&path).map_err(unreadable)?;
+    if fs::metadata(&path).map_err(unreadable)?.permissions().mode() & 0o004 != 0 {
+        ngx_conf_log_error!(
+            NGX_LOG_WARN,
+            cf,
+            "\"s3_private_bucket_auth\" directive: the {what} file can be read by all users; \
+             use \"chmod 600\""
+        );
+    }
+    Ok((path, bytes))
+}
+
+/// Where a key is: the words behind `sigv4`.
+#[derive(Default)]
+struct Source<'a> {
+    env: bool,
+    file: Option<&'a str>,
+    profile: Option<&'a str>,
+    access_key_id: Option<&'a str>,
+    secret_access_key: Option<&'a str>,
+    service: Option<&'a str>,
+}
+
+impl<'a> Source<'a> {
+    fn read(args: &'a [ngx_str_t]) -> Result<Self, ConfError> {
+        let mut source = Source::default();
+        for arg in args {
+            let arg = text(arg)?;
+            let Some((name, value)) = arg.split_once('=') else {
+                if arg != "env" || mem::replace(&mut source.env, true) {
+                    return Err(ConfError::NoKey);
+                }
+                continue;
+            };
+            let slot = match name {
+                "file" => &mut source.file,
+                "profile" => &mut source.profile,
+                "access_key_id" => &mut source.access_key_id,
+                "secret_access_key" => &mut source.secret_access_key,
+                "service" => &mut source.service,
+                _ => {
+                    return Err(ConfError::AuthParameter(
+                        "use \"file=\", \"profile=\", \"access_key_id=\", \
+                         \"secret_access_key=\" or \"service=\"",
+                    ))
+                }
+            };
+            if slot.replace(value).is_some() || value.is_empty() {
+                let value = format!("{name}=");
+                return Err(ConfError::Parameter { value, cure: "write it once, with a value" });
+            }
+        }
+        Ok(source)
+    }
+}
+
+/// Reads the arguments behind `sigv4`.
+unsafe fn sigv4(cf: *mut ngx_conf_t, args: &[ngx_str_t]) -> Result<Auth, ConfError> {
+    let source = Source::read(args)?;
+    // SAFETY: cf is nginx's context.
+    let (credentials, identity) = unsafe { credentials(cf, &source) }?;
+    let service = source.service.unwrap_or("s3");
+    if !is_region(service) {
+        return Err(ConfError::Service);
+    }
+    Ok(Auth::Sigv4 {
+        credentials: Rc::new(credentials),
+        service: service.into(),
+        identity: identity.into(),
+    })
+}
+
+/// Reads a key. Returns where it is from too, for [`Auth::Sigv4`].
+unsafe fn credentials(
+    cf: *mut ngx_conf_t,
+    source: &Source,
+) -> Result<(Credentials, String), ConfError> {
+    let invalid = |place| move |error| ConfError::Credentials { place, error };
+    match (source.file, source.env, source.access_key_id, source.secret_access_key) {
+        (Some(path), false, None, None) => {
+            // SAFETY: cf is nginx's context.
+            let (path, bytes) = unsafe { read_private(cf, "credentials", path.as_bytes()) }?;
+            let profile = source.profile.unwrap_or("default");
+            let credentials = Credentials::in_file(&bytes, profile);
+            Ok((credentials.map_err(invalid("the file"))?, format!("file {path} {profile}")))
+        }
+        _ if source.profile.is_some() => Err(ConfError::NoKey),
+        (None, true, None, None) => {
+            let get = |name| env::var(name).ok().filter(|value| !value.is_empty());
+            let needed = |name| get(name).ok_or(ConfError::Environment(name));
+            let id = needed("AWS_ACCESS_KEY_ID")?;
+            let secret = needed("AWS_SECRET_ACCESS_KEY")?;
+            let token = get("AWS_SESSION_TOKEN");
+            let credentials = Credentials::new(&id, &secret, token.as_deref());
+            Ok((credentials.map_err(invalid("the environment"))?, "env".to_owned()))
+        }
+        (None, false, Some(id), Some(secret)) => {
+            let credentials = match secret.strip_prefix("data:") {
+                Some(secret) => {
+                    Credentials::new(id, secret, None).map_err(invalid("the configuration"))
+                }
+                None => {
+                    // SAFETY: cf is nginx's context.
+                    let (_, bytes) = unsafe { read_private(cf, "secret", secret.as_bytes()) }?;
+                    let secret = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+                    core::str::from_utf8(secret)
+                        .map_err(|_| CredentialsError::NotText)
+                        .and_then(|secret| Credentials::new(id, secret, None))
+                        .map_err(invalid("the file"))
+                }
+            };
+            Ok((credentials?, format!("key {id}")))
+        }
+        _ => Err(ConfError::NoKey),
+    }
+}

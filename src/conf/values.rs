@@ -1,0 +1,173 @@
+//! What the arguments of each directive mean.
+
+use std::rc::Rc;
+
+use ngx::ffi::{ngx_parse_time, ngx_str_t};
+
+use super::error::ConfError;
+use super::given::{parameter, Given};
+use crate::location::Bucket;
+use crate::nginx::value::Value;
+use crate::s3::endpoint::{is_bucket_name, is_region, Addressing, Endpoint};
+use crate::s3::object::{has_dot_segment, Key, MAX_KEY};
+use crate::setup::settings::{BucketSetting, EndpointSetting, Place};
+
+/// `s3_private_bucket`
+pub fn bucket(given: &Given) -> Result<BucketSetting, ConfError> {
+    let args = given.args;
+    if args[0].as_bytes() == b"off" {
+        return match args.get(1) {
+            None => Ok(BucketSetting::Off),
+            Some(extra) => {
+                let value = extra.to_string();
+                Err(ConfError::Parameter { value, cure: "\"off\" takes none" })
+            }
+        };
+    }
+    let name = given.compile(args[0].as_bytes())?;
+    if name.constant().is_some_and(|n| !is_bucket_name(n)) {
+        return Err(ConfError::Bucket(args[0].to_string()));
+    }
+
+    let mut prefix = None;
+    if let Some(arg) = args.get(1) {
+        let Some(value) = parameter(arg, "prefix") else {
+            let value = arg.to_string();
+            return Err(ConfError::Parameter { value, cure: "use \"prefix=path/\"" });
+        };
+        if value.len() >= MAX_KEY {
+            return Err(ConfError::PrefixLength(value.len()));
+        }
+        let compiled = given.compile(value)?;
+        if let Some(cure) = prefix_cure(value, compiled.constant().is_some()) {
+            let value = String::from_utf8_lossy(value).into_owned();
+            return Err(ConfError::Prefix { value, cure });
+        }
+        prefix = Some(compiled);
+    }
+
+    // SAFETY: a directive is read from a file (or from -g, which has none).
+    let place = match unsafe { (*given.cf).conf_file.as_ref() } {
+        Some(file) => Place { file: file.file.name.to_string(), line: file.line },
+        None => Place::default(),
+    };
+    Ok(BucketSetting::On(Bucket { name, prefix }, place))
+}
+
+/// What is wrong with a prefix, as its cure. It is `constant` without variables.
+fn prefix_cure(prefix: &[u8], constant: bool) -> Option<&'static str> {
+    if prefix.is_empty() {
+        Some("leave \"prefix=\" out to serve the whole bucket")
+    } else if prefix.starts_with(b"/") {
+        Some("keys do not begin with a slash: leave it out")
+    } else if has_dot_segment(prefix) {
+        Some("it must not have a \".\" or \"..\" segment")
+    } else if !constant && !prefix.ends_with(b"/") {
+        Some("with variables, it must end with \"/\": clients would write the rest of a name")
+    } else {
+        None
+    }
+}
+
+/// `s3_private_bucket_region`
+pub fn region(given: &Given) -> Result<Rc<str>, ConfError> {
+    match given.text()? {
+        region if is_region(region) => Ok(region.into()),
+        other => Err(ConfError::Region(other.to_owned())),
+    }
+}
+
+/// `s3_private_bucket_endpoint`
+pub fn endpoint(given: &Given) -> Result<Rc<EndpointSetting>, ConfError> {
+    let url = given.text()?;
+    let endpoint =
+        Endpoint::parse(url).map_err(|error| ConfError::Endpoint { url: url.to_owned(), error })?;
+    let group = |arg: &ngx_str_t| {
+        parameter(arg, "upstream")
+            .filter(|name| !name.is_empty())
+            .and_then(|name| core::str::from_utf8(name).ok())
+            .map(str::to_owned)
+            .ok_or_else(|| ConfError::Parameter {
+                value: arg.to_string(),
+                cure: "use \"upstream=name\"",
+            })
+    };
+    let upstream = given.args.get(1).map(group).transpose()?;
+    Ok(Rc::new(EndpointSetting { endpoint, upstream }))
+}
+
+/// `s3_private_bucket_addressing`
+pub fn addressing(given: &Given) -> Result<Addressing, ConfError> {
+    match given.args[0].as_bytes() {
+        b"auto" => Ok(Addressing::Auto),
+        b"virtual" => Ok(Addressing::Virtual),
+        b"path" => Ok(Addressing::Path),
+        _ => {
+            let value = given.args[0].to_string();
+            Err(ConfError::Parameter { value, cure: "use \"auto\", \"virtual\" or \"path\"" })
+        }
+    }
+}
+
+/// `s3_private_bucket_expected_owner`
+pub fn expected_owner(given: &Given) -> Result<Option<Rc<str>>, ConfError> {
+    match given.text()? {
+        "off" => Ok(None),
+        id if id.len() == 12 && id.bytes().all(|b| b.is_ascii_digit()) => Ok(Some(id.into())),
+        other => Err(ConfError::Owner(other.to_owned())),
+    }
+}
+
+/// `s3_private_bucket_presigned_expires`, in seconds.
+pub fn presigned_expires(given: &Given) -> Result<u32, ConfError> {
+    const SEVEN_DAYS: u32 = 604_800;
+    let mut value = given.args[0];
+    // SAFETY: the string is only read.
+    match u32::try_from(unsafe { ngx_parse_time(&mut value, 1) }) {
+        Ok(seconds @ 1..=SEVEN_DAYS) => Ok(seconds),
+        _ => Err(ConfError::Expires(value.to_string())),
+    }
+}
+
+/// `s3_private_bucket_key`
+pub fn key(given: &Given) -> Result<Value, ConfError> {
+    match given.args[0].as_bytes() {
+        b"" => Err(ConfError::Empty("write the object key, with variables")),
+        key => given.compile(key),
+    }
+}
+
+/// `s3_private_bucket_index`
+pub fn index(given: &Given) -> Result<Rc<str>, ConfError> {
+    let name = given.text()?;
+    match Key::new(name.as_bytes(), false) {
+        Ok(_) if !name.starts_with('/') && !name.ends_with('/') => Ok(name.into()),
+        _ => Err(ConfError::Index(name.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_leave_no_room_for_other_names() {
+        for (prefix, constant, is_right) in [
+            ("a/", true, true),
+            ("a", true, true),
+            ("a//b/", true, true),
+            ("", true, false),
+            ("/a", true, false),
+            ("a/../b", true, false),
+            ("a\\.", true, false),
+            ("$a/", false, true),
+            ("t/$a/", false, true),
+            ("$a", false, false),
+            ("$a-x", false, false),
+            ("/$a/", false, false),
+            ("$a/./", false, false),
+        ] {
+            assert_eq!(prefix_cure(prefix.as_bytes(), constant).is_none(), is_right, "{prefix}");
+        }
+    }
+}

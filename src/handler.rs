@@ -1,0 +1,85 @@
+//! The content handler: a request is refused, or handed to the proxy module and its answer watched.
+
+use core::ptr;
+
+use ngx::core::Status;
+use ngx::ffi::{ngx_http_request_t, ngx_int_t};
+
+use crate::answer::judge::watch;
+use crate::location::{location, Serving};
+use crate::request::name::name_object;
+use crate::request::object::{set_object, Object};
+use crate::request::refusal::{allow, Refusal};
+use crate::request::sign::method;
+
+/// The content handler of locations that serve a bucket.
+///
+/// It runs for every upstream request: for subrequests of `slice` and for background updates of
+/// the cache too, which nginx starts at the content phase.
+///
+/// # Safety
+/// nginx calls it with a request in its content phase.
+pub unsafe extern "C" fn handle(r: *mut ngx_http_request_t) -> ngx_int_t {
+    // SAFETY: nginx passes a request in its content phase.
+    unsafe {
+        let location = location(r);
+        let Some(serving) = location.serving.as_deref() else {
+            // "s3_private_bucket off" in an "if": what nginx does without a handler.
+            return Status::NGX_DECLINED.into();
+        };
+        match refuse_or_name(r, serving) {
+            Ok(object) => {
+                let object = ptr::from_mut(object);
+                set_object(r, object);
+                if let Some(array) = location.unconditional.filter(|_| !has_condition(r)) {
+                    (*r).loc_conf = array;
+                }
+                let rc = (serving.proxy_handler)(r);
+                if rc == Status::NGX_DONE.into() {
+                    watch(r, object);
+                }
+                rc
+            }
+            Err(refusal) => {
+                refusal.log(r);
+                refusal.status()
+            }
+        }
+    }
+}
+
+unsafe fn refuse_or_name<'a>(
+    r: *mut ngx_http_request_t,
+    serving: &Serving,
+) -> Result<&'a mut Object, Refusal> {
+    // SAFETY: r is a valid request.
+    unsafe {
+        // The name is what is sent.
+        if (*r).method_name.is_empty() {
+            return Err(Refusal::NoMethod);
+        }
+        if method(r).is_none() {
+            allow(r)?;
+            return Err(Refusal::Method);
+        }
+        // Room for a signature too: when it is made, there is no way back to an error page.
+        let signature = serving.signing.as_ref().map_or(0, |signing| signing.authorization_len);
+        name_object(r, serving, signature)
+    }
+}
+
+/// Whether the client sent one of the headers that are passed on.
+unsafe fn has_condition(r: *mut ngx_http_request_t) -> bool {
+    // SAFETY: r is a valid request.
+    let headers = unsafe { &(*r).headers_in };
+    [
+        headers.range,
+        headers.if_range,
+        headers.if_match,
+        headers.if_none_match,
+        headers.if_modified_since,
+        headers.if_unmodified_since,
+    ]
+    .iter()
+    .any(|header| !header.is_null())
+}

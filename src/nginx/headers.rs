@@ -1,0 +1,48 @@
+//! Lists of headers.
+
+use core::ptr;
+
+use ngx::ffi::{ngx_http_request_t, ngx_list_push, ngx_list_t, ngx_str_t, ngx_table_elt_t};
+
+/// The value of the header of that lower-case name.
+///
+/// # Safety
+/// `list` is a valid list of headers.
+pub unsafe fn find(list: &ngx_list_t, name: &[u8]) -> Option<ngx_str_t> {
+    let mut part = ptr::addr_of!(list.part);
+    // SAFETY: a list's parts hold as many elements as they say.
+    unsafe {
+        while let Some(some) = part.as_ref() {
+            for i in 0..some.nelts {
+                let header = &*some.elts.cast::<ngx_table_elt_t>().add(i);
+                if header.hash != 0 && header.key.as_bytes().eq_ignore_ascii_case(name) {
+                    return Some(header.value);
+                }
+            }
+            part = some.next;
+        }
+    }
+    None
+}
+
+/// Adds a header to the response. `None` when memory ran out.
+///
+/// # Safety
+/// `r` is a valid request whose response has not begun; the strings live as long as it does.
+pub unsafe fn add(
+    r: *mut ngx_http_request_t,
+    key: ngx_str_t,
+    value: ngx_str_t,
+) -> Option<*mut ngx_table_elt_t> {
+    // SAFETY: the list is the request's, and an element is zeroed before it is filled (nginx
+    // 1.23 added fields).
+    unsafe {
+        let list = ptr::addr_of_mut!((*r).headers_out.headers);
+        let header = ngx_list_push(list).cast::<ngx_table_elt_t>().as_mut()?;
+        ptr::write_bytes(header, 0, 1);
+        header.hash = 1;
+        header.key = key;
+        header.value = value;
+        Some(header)
+    }
+}

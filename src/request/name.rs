@@ -1,0 +1,127 @@
+//! From a request to an object: the bucket, the key, the host and the request target.
+
+use core::{mem, ptr, slice};
+
+use ngx::ffi::{ngx_http_request_t, ngx_palloc, ngx_str_t};
+
+use super::object::{Answer, Object};
+use super::refusal::Refusal;
+use crate::location::{Host, Serving};
+use crate::nginx::pool::concat;
+use crate::nginx::value::set_captures;
+use crate::nginx::{bytes, constant};
+use crate::s3::auth::sigv4::Stamp;
+use crate::s3::endpoint::is_bucket_name;
+use crate::s3::object::{has_empty_segment, key_in_uri, without_slash, Key, KeyError, Target};
+
+/// Works out what a request asks S3 for. The object, its request target and `signature` bytes for
+/// [`Object::authorization`] are one piece of memory in the request's pool.
+///
+/// # Errors
+/// A [`Refusal`] when the key or the bucket is not one.
+///
+/// # Safety
+/// `r` is a valid request of a location with this `serving`, and outlives the result.
+pub unsafe fn name_object<'a>(
+    r: *mut ngx_http_request_t,
+    serving: &Serving,
+    signature: usize,
+) -> Result<&'a mut Object, Refusal> {
+    // SAFETY: nginx's strings are valid for the request; each buffer has the length written to.
+    unsafe {
+        set_captures(r, serving.regex, &serving.captures);
+        let name = match serving.bucket.name.constant() {
+            Some(name) => constant(name),
+            None => {
+                let name = serving.bucket.name.evaluate(r)?;
+                if !is_bucket_name(name.as_bytes()) {
+                    return Err(Refusal::Bucket(name));
+                }
+                name
+            }
+        };
+        let key = key(r, serving)?;
+
+        let in_host = serving.addressing.is_virtual(serving.is_aws, name.as_bytes());
+        let host = match &serving.host {
+            Host::PerRequest(host) if in_host => {
+                concat(r, [name.as_bytes(), b".", host.as_bytes()])?
+            }
+            Host::PerRequest(host) | Host::Constant(host) => {
+                ngx_str_t { len: host.len(), data: host.as_ptr().cast_mut() }
+            }
+        };
+
+        let target = Target {
+            bucket_in_path: (!in_host).then(|| name.as_bytes()),
+            key,
+            args: (*r).args.as_bytes(),
+            pass_args: &serving.pass_args,
+        };
+        write(r, name, host, &target, signature)
+    }
+}
+
+/// Puts an object and its request target into the request's pool.
+unsafe fn write<'a>(
+    r: *mut ngx_http_request_t,
+    name: ngx_str_t,
+    host: ngx_str_t,
+    target: &Target,
+    signature: usize,
+) -> Result<&'a mut Object, Refusal> {
+    let len = target.len();
+    // SAFETY: the memory has room for the object and the bytes behind it; it lives as long as r.
+    unsafe {
+        let object: *mut Object =
+            ngx_palloc((*r).pool, mem::size_of::<Object>() + len + signature).cast();
+        if object.is_null() {
+            return Err(Refusal::Nginx);
+        }
+        let data: *mut u8 = object.add(1).cast();
+        ptr::write_bytes(data, 0, len);
+        target.write(slice::from_raw_parts_mut(data, len));
+        let key = target.key.as_bytes();
+        object.write(Object {
+            name,
+            key: ngx_str_t { len: key.len(), data: key.as_ptr().cast_mut() },
+            host,
+            uri: ngx_str_t { len, data },
+            stamp: Stamp::default(),
+            authorization: ngx_str_t { len: 0, data: data.add(len) },
+            answer: Answer::default(),
+        });
+        Ok(&mut *object)
+    }
+}
+
+/// The key of a request, prefix and index included.
+unsafe fn key<'a>(r: *mut ngx_http_request_t, serving: &'a Serving) -> Result<Key<'a>, Refusal> {
+    // SAFETY: r is a valid request; what is evaluated lives in its pool.
+    unsafe {
+        let mut prefix = ngx_str_t::empty();
+        if let Some(value) = &serving.bucket.prefix {
+            prefix = value.evaluate(r)?;
+            if value.constant().is_none() && has_empty_segment(prefix.as_bytes()) {
+                return Err(Refusal::Prefix(prefix));
+            }
+        }
+        let rest = match &serving.key {
+            Some(key) => without_slash(bytes(key.evaluate(r)?)),
+            None => key_in_uri(bytes((*r).uri), serving.prefix)?,
+        };
+        let index = match &serving.index {
+            Some(index) if rest.is_empty() || rest.ends_with(b"/") => index.as_bytes(),
+            _ => b"",
+        };
+        if rest.is_empty() && index.is_empty() {
+            return Err(KeyError::Empty.into());
+        }
+
+        let key = match prefix.is_empty() && index.is_empty() {
+            true => rest,
+            false => bytes(concat(r, [prefix.as_bytes(), rest, index])?),
+        };
+        Ok(Key::new(key, serving.is_aws)?)
+    }
+}

@@ -1,0 +1,63 @@
+//! What one request asks S3 for, and what is known of the answer.
+
+use ngx::ffi::{ngx_http_request_t, ngx_str_t};
+
+use crate::location::ctx_index;
+use crate::nginx::Handler;
+use crate::s3::answer::Shown;
+use crate::s3::auth::sigv4::Stamp;
+
+/// What S3 is asked for by one request. The strings live in the request's pool.
+#[derive(Clone, Copy)]
+pub struct Object {
+    /// The bucket's name.
+    pub name: ngx_str_t,
+    /// The decoded key, prefix included.
+    pub key: ngx_str_t,
+    /// The `Host` header.
+    pub host: ngx_str_t,
+    /// The request target, as it goes on the wire.
+    pub uri: ngx_str_t,
+    /// When the request was signed, once it is.
+    pub stamp: Stamp,
+    /// The signature, empty until the proxy module asks for it. There is room for its bytes.
+    pub authorization: ngx_str_t,
+    /// What is known of S3's answer.
+    pub answer: Answer,
+}
+
+/// What is known of the answer to one request.
+#[derive(Clone, Copy, Default)]
+pub struct Answer {
+    /// The proxy module's hooks, once they are wrapped.
+    pub process_header: Option<Handler>,
+    pub reinit_request: Option<Handler>,
+    /// Whether the proxy module has read all headers.
+    pub headers_are_read: bool,
+    /// Whether the answer would be cached, were it no fault.
+    pub is_kept_from_cache: bool,
+    /// What the client sees in place of S3's answer.
+    pub shown: Option<Shown>,
+    /// The page that the client gets, once its headers were sent.
+    pub page: Option<&'static [u8]>,
+    /// Whether the page was sent.
+    pub page_is_sent: bool,
+}
+
+/// What the request asks S3 for, if it was handled as such.
+///
+/// # Safety
+/// `r` is a valid request, and nothing else refers to its object while the result is used.
+pub unsafe fn object_mut<'a>(r: *mut ngx_http_request_t) -> Option<&'a mut Object> {
+    // SAFETY: the slot is NULL or what set_object() stored, from the request's pool.
+    unsafe { (*(*r).ctx.add(ctx_index())).cast::<Object>().as_mut() }
+}
+
+/// Stores what the request asks S3 for.
+///
+/// # Safety
+/// `r` is a valid request, whose pool has the object.
+pub unsafe fn set_object(r: *mut ngx_http_request_t, object: *mut Object) {
+    // SAFETY: every module has a slot in the request.
+    unsafe { *(*r).ctx.add(ctx_index()) = object.cast() }
+}

@@ -1,0 +1,119 @@
+//! Why a request is not passed to S3, and what its client is told.
+
+use ngx::ffi::{
+    ngx_http_request_t, ngx_int_t, ngx_str_t, NGX_HTTP_BAD_REQUEST, NGX_HTTP_INTERNAL_SERVER_ERROR,
+    NGX_HTTP_NOT_ALLOWED, NGX_HTTP_NOT_FOUND, NGX_LOG_ERR, NGX_LOG_INFO,
+};
+use ngx::ngx_string;
+use thiserror::Error;
+
+use crate::log;
+use crate::nginx::{headers, Failed};
+use crate::s3::object::KeyError;
+
+/// Why a request is not passed to S3.
+#[derive(Debug, Error)]
+pub enum Refusal {
+    /// A method that could change the bucket.
+    #[error("only GET and HEAD are served from a bucket")]
+    Method,
+    /// The error page of a request that nginx could not read.
+    #[error("the request has no method")]
+    NoMethod,
+    /// A key that is no key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A variable that does not hold a bucket's name.
+    #[error("the bucket name \"{}\" is not valid", .0.as_bytes().escape_ascii())]
+    Bucket(ngx_str_t),
+    /// A variable without a value, so that the client would write a segment of the prefix, or that
+    /// leaves nothing for keys to begin with.
+    #[error("the prefix \"{}\" has an empty segment", .0.as_bytes().escape_ascii())]
+    Prefix(ngx_str_t),
+    /// A presigned URL of a location that does not sign.
+    #[error(
+        "$s3_private_bucket_presigned_url needs \"s3_private_bucket_auth sigv4\" in its location"
+    )]
+    NotSigned,
+    /// Memory ran out, or nginx could not evaluate a variable.
+    #[error("the request could not be prepared")]
+    Nginx,
+}
+
+impl From<Failed> for Refusal {
+    fn from(_: Failed) -> Self {
+        Refusal::Nginx
+    }
+}
+
+impl Refusal {
+    /// What the client is told.
+    pub fn status(&self) -> ngx_int_t {
+        let status = match self {
+            Refusal::Method => NGX_HTTP_NOT_ALLOWED,
+            Refusal::NoMethod => NGX_HTTP_BAD_REQUEST,
+            Refusal::Key(KeyError::Empty | KeyError::TooLong | KeyError::OtherWord) => {
+                NGX_HTTP_NOT_FOUND
+            }
+            Refusal::Key(
+                KeyError::Nul | KeyError::DotSegment | KeyError::Backslash | KeyError::NotText,
+            ) => NGX_HTTP_BAD_REQUEST,
+            Refusal::Bucket(_) | Refusal::Prefix(_) => NGX_HTTP_NOT_FOUND,
+            Refusal::NotSigned | Refusal::Nginx => NGX_HTTP_INTERNAL_SERVER_ERROR,
+        };
+        status as ngx_int_t
+    }
+
+    /// Writes it to the error log.
+    ///
+    /// # Safety
+    /// `r` is a valid request.
+    pub unsafe fn log(&self, r: *mut ngx_http_request_t) {
+        // SAFETY: the caller's promise.
+        unsafe { log::of_request(r, self.level(), self) }
+    }
+
+    /// As nginx does: what a client did wrong is not an error of the server.
+    fn level(&self) -> u32 {
+        match self {
+            Refusal::Method | Refusal::NoMethod | Refusal::Key(_) => NGX_LOG_INFO,
+            Refusal::Bucket(_) | Refusal::Prefix(_) => NGX_LOG_ERR,
+            Refusal::NotSigned | Refusal::Nginx => NGX_LOG_ERR,
+        }
+    }
+}
+
+/// Adds `Allow` to the response, which RFC 9110 wants with a 405.
+///
+/// # Errors
+/// When memory ran out.
+///
+/// # Safety
+/// `r` is a valid request whose response has not begun.
+pub unsafe fn allow(r: *mut ngx_http_request_t) -> Result<(), Failed> {
+    // SAFETY: the caller's promise.
+    let header = unsafe { headers::add(r, ngx_string!("Allow"), ngx_string!("GET, HEAD")) };
+    header.map(|_| ()).ok_or(Failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_are_told_what_they_did_and_operators_what_they_wrote() {
+        let text = crate::nginx::constant(b"a\nb");
+        for (refusal, status, level, message) in [
+            (Refusal::Method, 405, NGX_LOG_INFO, "only GET and HEAD are served from a bucket"),
+            (Refusal::NoMethod, 400, NGX_LOG_INFO, "the request has no method"),
+            (KeyError::Empty.into(), 404, NGX_LOG_INFO, "the object key is empty"),
+            (KeyError::Nul.into(), 400, NGX_LOG_INFO, "the object key has a NUL byte"),
+            (Refusal::Bucket(text), 404, NGX_LOG_ERR, "the bucket name \"a\\nb\" is not valid"),
+            (Refusal::Prefix(text), 404, NGX_LOG_ERR, "the prefix \"a\\nb\" has an empty segment"),
+            (Failed.into(), 500, NGX_LOG_ERR, "the request could not be prepared"),
+        ] {
+            assert_eq!((refusal.status(), refusal.level()), (status, level));
+            assert_eq!(refusal.to_string(), message);
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! What the proxy module reads when it builds a request, and what log formats may show.
+
+use core::{mem, ptr};
+
+use ngx::ffi::{
+    ngx_conf_t, ngx_http_headers_in_t, ngx_http_request_t, ngx_int_t, ngx_str_t, ngx_table_elt_t,
+    ngx_variable_value_t, NGX_HTTP_VAR_NOHASH, NGX_HTTP_VAR_PREFIX,
+};
+use ngx::ngx_string;
+use thiserror::Error;
+
+use super::error_code::last_error;
+use super::name::name_object;
+use super::object::{object_mut, Object};
+use super::sign::{method, presigned_url, signed};
+use crate::location::{serving, shared};
+use crate::nginx::value::keep_captures;
+use crate::nginx::variable::{add, exists, get, set, used, Get};
+use crate::nginx::Failed;
+
+/// What the names of all variables begin with.
+const PREFIX: &str = "s3_private_bucket_";
+
+/// A variable that only the proxy module's configuration may read; see [`check_names`].
+pub const AUTHORIZATION: &str = "s3_private_bucket_authorization";
+
+/// What the names of the variables begin with that hold captures of the location, for values of the
+/// module's directives: `$1` means what the last regular expression found, of a `map` too.
+pub const CAPTURE: &str = "s3_private_bucket_capture_";
+
+/// A variable: its name behind [`PREFIX`], its handler, and the handler's argument.
+struct Variable(&'static str, Get, usize);
+
+/// The documented variables.
+const SHOWN: [Variable; 6] = [
+    Variable("name", named, mem::offset_of!(Object, name)),
+    Variable("key", named, mem::offset_of!(Object, key)),
+    Variable("host", named, mem::offset_of!(Object, host)),
+    Variable("uri", named, mem::offset_of!(Object, uri)),
+    Variable("presigned_url", presigned, 0),
+    Variable("error", error, 0),
+];
+
+/// What the directive writes into the proxy module's settings.
+const HIDDEN: [Variable; 10] = [
+    Variable("authorization", authorize, 0),
+    Variable("dollar", dollar, 0),
+    Variable("method", sent_method, 0),
+    Variable("date", date, 0),
+    Variable("range", conditional, RANGE),
+    Variable("if_range", conditional, mem::offset_of!(ngx_http_headers_in_t, if_range)),
+    Variable("if_match", conditional, mem::offset_of!(ngx_http_headers_in_t, if_match)),
+    Variable("if_none_match", conditional, IF_NONE_MATCH),
+    Variable("if_modified_since", conditional, IF_MODIFIED_SINCE),
+    Variable(
+        "if_unmodified_since",
+        conditional,
+        mem::offset_of!(ngx_http_headers_in_t, if_unmodified_since),
+    ),
+];
+
+/// Adds the module's variables.
+///
+/// None goes into nginx's table of names, which a few long ones would make too large for its
+/// default size: whoever only loads the module would be warned at every start. A configuration finds them
+/// without it; what looks for a name at run time (SSI, Lua) finds the documented ones by their prefix.
+///
+/// # Errors
+/// When memory ran out.
+///
+/// # Safety
+/// `cf` is nginx's context in a preconfiguration hook.
+pub unsafe fn register(cf: *mut ngx_conf_t) -> Result<(), Failed> {
+    for Variable(name, get, data) in SHOWN.iter().chain(&HIDDEN) {
+        // SAFETY: cf is nginx's context.
+        unsafe { add(cf, &format!("{PREFIX}{name}"), NGX_HTTP_VAR_NOHASH, *get, *data) }?;
+    }
+    // SAFETY: cf is nginx's context.
+    unsafe { add(cf, PREFIX, NGX_HTTP_VAR_PREFIX, by_name, 0) }
+}
+
+/// A variable by its name, at `data`: a documented one. A capture holds only what [`crate::nginx::value::set_captures`]
+/// put there.
+unsafe extern "C" fn by_name(
+    r: *mut ngx_http_request_t,
+    v: *mut ngx_variable_value_t,
+    data: usize,
+) -> ngx_int_t {
+    // SAFETY: nginx passes a valid request and value, and for a prefix the name that was looked for.
+    unsafe {
+        let name = (*(data as *const ngx_str_t)).as_bytes();
+        match SHOWN.iter().find(|Variable(n, ..)| name[PREFIX.len()..] == *n.as_bytes()) {
+            Some(Variable(_, get, data)) => get(r, v, *data),
+            None => set(v, None),
+        }
+    }
+}
+
+const RANGE: usize = mem::offset_of!(ngx_http_headers_in_t, range);
+const IF_NONE_MATCH: usize = mem::offset_of!(ngx_http_headers_in_t, if_none_match);
+const IF_MODIFIED_SINCE: usize = mem::offset_of!(ngx_http_headers_in_t, if_modified_since);
+
+/// `$s3_private_bucket_name`, `_key`, `_host`, `_uri`: the string at offset `data` of [`Object`].
+///
+/// The proxy module finds them worked out. Before the content phase (in a `set`, an `if`) they
+/// are worked out here.
+unsafe extern "C" fn named(
+    r: *mut ngx_http_request_t,
+    v: *mut ngx_variable_value_t,
+    data: usize,
+) -> ngx_int_t {
+    // SAFETY: nginx passes a valid request and value; data is the offset of a string in Object.
+    unsafe {
+        let field = |object: &Object| *ptr::from_ref(object).byte_add(data).cast::<ngx_str_t>();
+        if let Some(object) = object_mut(r) {
+            return set(v, Some(field(object)));
+        }
+        let object = serving(r).and_then(|s| keep_captures(r, || name_object(r, s, 0)).ok());
+        set(v, object.map(|object| field(object)))
+    }
+}
+
+/// `$s3_private_bucket_presigned_url`
+///
+/// Nothing for a request that would be refused: the header filter turns a redirect to nowhere
+/// into the error that it would get.
+unsafe extern "C" fn presigned(
+    r: *mut ngx_http_request_t,
+    v: *mut ngx_variable_value_t,
+    _: usize,
+) -> ngx_int_t {
+    // SAFETY: nginx passes a valid request and value.
+    unsafe {
+        let url = serving(r).and_then(|s| keep_captures(r, || presigned_url(r, s)).ok());
+        set(v, url)
+    }
+}
+
+/// `$s3_private_bucket_error`
+unsafe extern "C" fn error(
+    r: *mut ngx_http_request_t,
+    v: *mut ngx_variable_value_t,
+    _: usize,
+) -> ngx_int_t {
+    // SAFETY: nginx passes a valid request and value.
+    unsafe { set(v, last_error(r)) }
+}
+
+/// The method that the proxy module would send by itself.
+unsafe extern "C" fn sent_method(
+    r: *mut ngx_http_request_t,
+    v: *mut ngx_variable_value_t,
+    _: usize,
+) -> ngx_int_t {
+    // SAFETY: nginx passes a valid request and value.
+    unsafe {
+        let name = method(r).map(|m| m.name());
+        set(v, name.map(|n| ngx_str_t { len: n.len(), data: n.as_ptr().cast_mut() }))
+    }
+}
+
+/// `Authorization`
+unsafe extern "C" fn authorize(
+    r: *mut ngx_http_request_t,
+    v: *mut ngx_variable_value_t,
+    _: usize,
+) -> ngx_int_t {
+    // SAFETY: nginx passes a valid request and value.
+    unsafe { set(v, signed(r).map(|object| object.authorization)) }
+}
+
+/// `X-Amz-Date`, of the same signature.
+unsafe extern "C" fn date(
+    r: *mut ngx_http_request_t,
+    v: *mut ngx_variable_value_t,
+    _: usize,
+) -> ngx_int_t {
+    // SAFETY: nginx passes a valid request and value; the stamp lives in the request's pool.
+    unsafe {
+        let date = signed(r).map(|object| object.stamp.as_bytes());
+        set(v, date.map(|d| ngx_str_t { len: d.len(), data: d.as_ptr().cast_mut() }))
+    }
+}
+
+/// A name in the configuration that it may not have.
+#[derive(Debug, Error)]
+pub enum NameError {
+    /// A log format or another directive that would show signatures.
+    #[error(
+        "keeps signatures in the variable \"${AUTHORIZATION}\", which nothing else may use; \
+         remove it"
+    )]
+    Authorization,
+    /// A name that is not one of the module's, nor the configuration's own.
+    #[error("has no variable \"${0}\"; correct its name")]
+    Unknown(String),
+}
+
+/// Checks the variables that the configuration names.
+///
+/// The proxy module's values are cached in the request, so that a log format could show a signature:
+/// what nobody names cannot be shown.
+///
+/// # Errors
+/// The first of [`NameError`]'s reasons that applies.
+///
+/// # Safety
+/// `cf` is nginx's context after the configuration was read, before set-up names any itself.
+pub unsafe fn check_names(cf: *mut ngx_conf_t) -> Result<(), NameError> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        for name in used(cf) {
+            if name == AUTHORIZATION.as_bytes() {
+                return Err(NameError::Authorization);
+            }
+            let ours = name.starts_with(PREFIX.as_bytes()) && !name.starts_with(CAPTURE.as_bytes());
+            if ours && !exists(cf, name) {
+                return Err(NameError::Unknown(name.escape_ascii().to_string()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `$`, which a value of proxy_set_header cannot have otherwise.
+unsafe extern "C" fn dollar(
+    _: *mut ngx_http_request_t,
+    v: *mut ngx_variable_value_t,
+    _: usize,
+) -> ngx_int_t {
+    // SAFETY: nginx passes a valid value.
+    unsafe { set(v, Some(ngx_string!("$"))) }
+}
+
+/// A range or condition for S3, `data` being the header's offset in `headers_in`.
+///
+/// The client's own, unless the response is to be stored: then what nginx's cache and slice
+/// modules want, as in the proxy module's own defaults for cached locations.
+unsafe extern "C" fn conditional(
+    r: *mut ngx_http_request_t,
+    v: *mut ngx_variable_value_t,
+    data: usize,
+) -> ngx_int_t {
+    // SAFETY: nginx passes a valid request and value; data is the offset of a header pointer.
+    unsafe {
+        let header: *const *const ngx_table_elt_t =
+            ptr::addr_of!((*r).headers_in).byte_add(data).cast();
+        let header = (*header).as_ref().map(|h| h.value);
+        let stored = (*r).upstream.as_ref().is_some_and(|u| u.cacheable() != 0 || u.store() != 0);
+        if header.is_none() && !stored && data != RANGE {
+            // Most of the time.
+            return set(v, None);
+        }
+        if serving(r).is_none() {
+            return set(v, None);
+        }
+        let main = shared(r);
+        let variable = |place| get(r, place);
+        let slice = main.slice_range.and_then(variable);
+        let value = match (data, slice) {
+            (RANGE, Some(slice)) => Some(slice),
+            (IF_MODIFIED_SINCE, _) if stored => main.cache_last_modified.and_then(variable),
+            (IF_NONE_MATCH, _) if stored => main.cache_etag.and_then(variable),
+            (_, Some(_)) => None,
+            _ if stored => None,
+            _ => header,
+        };
+        set(v, value)
+    }
+}

@@ -1,0 +1,7 @@
+//! What S3 is asked and what its answers mean: bytes in, bytes out. No nginx, no I/O, no clock.
+
+pub mod answer;
+pub mod auth;
+pub mod endpoint;
+pub mod object;
+pub mod reported;

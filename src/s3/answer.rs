@@ -1,0 +1,341 @@
+//! What S3 answers, and what of it clients see.
+
+/// Headers that only S3 servers send: Amazon's, and those of Ceph's RADOS gateway, MinIO and
+/// SeaweedFS.
+const S3_HEADERS: [&[u8]; 4] = [b"x-amz-", b"x-rgw-", b"x-minio-", b"seaweed-"];
+
+/// Returns whether a response header is kept from clients: one of S3's own that no pattern of
+/// `pass` names. Names are compared without case; a pattern that ends in `*` names all
+/// headers that begin with the rest of it.
+pub fn is_hidden(name: &[u8], pass: &[Box<[u8]>]) -> bool {
+    let begins = |with: &[u8]| name.get(..with.len()).is_some_and(|n| n.eq_ignore_ascii_case(with));
+    let named = |pattern: &[u8]| match pattern.strip_suffix(b"*") {
+        Some(with) => begins(with),
+        None => name.eq_ignore_ascii_case(pattern),
+    };
+    S3_HEADERS.iter().any(|with| begins(with)) && !pass.iter().any(|pattern| named(pattern))
+}
+
+/// What becomes of an answer that is not the object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shown {
+    /// The status that the client sees.
+    pub status: u16,
+    /// Why.
+    pub class: Class,
+}
+
+/// Why S3 did not send the object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// It is not there, or not for us: the client's 404.
+    Missing,
+    /// nginx is configured wrongly, which monitoring has to see: 502, and never cached.
+    Fault,
+    /// S3 said what the client asked for, or that it is in trouble: its own status.
+    Kept,
+}
+
+/// Decides what a client sees of an answer: nothing of it is changed for `None`.
+///
+/// `code` is S3's error code, as far as it is known ("Error responses", Amazon S3 API Reference):
+/// a HEAD has none, and for answers of the cache it is [`cached_code`].
+pub fn shown(status: u16, code: Option<&[u8]>) -> Option<Shown> {
+    let show = |status, class| Some(Shown { status, class });
+    match (status, code) {
+        (..300 | 304, _) => None,
+        (412 | 416 | 500 | 502 | 503 | 504, _) => show(status, Class::Kept),
+        // Other servers' word for SlowDown.
+        (429, _) => show(503, Class::Kept),
+        (404, Some(b"NoSuchBucket")) => show(502, Class::Fault),
+        (404 | 410, _)
+        // What S3 says of a missing key to those who may not list the bucket.
+        | (403, None | Some(b"AccessDenied"))
+        | (400, Some(b"KeyTooLongError"))
+        // A delete marker that was asked for by its version.
+        | (405, _) => show(404, Class::Missing),
+        _ => show(502, Class::Fault),
+    }
+}
+
+/// The error code of an answer of the cache, as far as it matters: of all 400s only this one is
+/// no fault, and faults are not cached.
+pub fn cached_code(status: u16) -> Option<&'static [u8]> {
+    (status == 400).then_some(b"KeyTooLongError")
+}
+
+/// Whether the part of a chunked body that has arrived is all of it: a chunk of no bytes, and the
+/// trailer (RFC 9112, 7.1).
+pub fn chunks_are_complete(body: &[u8]) -> bool {
+    body.ends_with(b"\r\n\r\n")
+        && body.split(|&b| b == b'\n').any(|line| {
+            let size = line.split(|&b| b == b';' || b == b'\r').next().unwrap_or_default();
+            !size.is_empty() && size.iter().all(|&b| b == b'0')
+        })
+}
+
+/// The longest error code that is believed.
+const MAX_CODE: usize = 64;
+
+/// Finds S3's error code in the part of a body that has arrived, chunked or not.
+pub fn error_code(body: &[u8]) -> Option<&[u8]> {
+    const OPEN: &[u8] = b"<Code>";
+    let at = body.windows(OPEN.len()).position(|w| w == OPEN)? + OPEN.len();
+    let len = body[at..].iter().position(|b| !b.is_ascii_alphanumeric())?;
+    let code = &body[at..at + len];
+    ((1..=MAX_CODE).contains(&len) && body[at + len..].starts_with(b"</Code>")).then_some(code)
+}
+
+/// What an operator can do about an answer.
+#[derive(Default)]
+pub struct Advice<'a> {
+    /// S3's error code.
+    pub code: Option<&'a [u8]>,
+    /// The region that S3 names (`x-amz-bucket-region`).
+    pub region: Option<&'a [u8]>,
+    /// By how many seconds the clock is ahead of S3's.
+    pub skew: Option<i64>,
+    /// What lets nginx in, for an answer that it does not.
+    pub policy: &'a str,
+}
+
+impl core::fmt::Display for Advice<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        if let Some(region) = self.region {
+            return write!(
+                f,
+                ": the bucket is in another region; write \"s3_private_bucket_region {};\"",
+                region.escape_ascii()
+            );
+        }
+        f.write_str(match self.code {
+            Some(b"SignatureDoesNotMatch") => {
+                ": the secret access key does not belong to the access key ID"
+            }
+            Some(b"InvalidAccessKeyId") => {
+                ": S3 does not know the access key ID; was the key deleted?"
+            }
+            Some(b"ExpiredToken") => {
+                ": the session token has expired; write new credentials and reload"
+            }
+            Some(b"NoSuchBucket") => {
+                ": the bucket does not exist there; see \"s3_private_bucket\" and \
+                 \"s3_private_bucket_endpoint\""
+            }
+            Some(b"PermanentRedirect" | b"AuthorizationHeaderMalformed") => {
+                ": the bucket is in another region; see \"s3_private_bucket_region\""
+            }
+            Some(b"SlowDown") => ": S3 gets too many requests; cache more of them",
+            Some(b"AccessDenied") => {
+                return write!(
+                    f,
+                    ": the object does not exist, or {} does not let nginx in",
+                    self.policy
+                )
+            }
+            Some(b"RequestTimeTooSkewed") => {
+                f.write_str(": the clock of this machine is wrong")?;
+                return match self.skew {
+                    Some(skew @ 0..) => write!(f, ", {skew} s ahead of S3's"),
+                    Some(skew) => write!(f, ", {} s behind S3's", skew.unsigned_abs()),
+                    None => Ok(()),
+                };
+            }
+            _ => "",
+        })
+    }
+}
+
+/// The reason phrase of a status that nginx shows in place of S3's answer.
+pub fn reason(status: u16) -> &'static str {
+    match status {
+        301 => "Moved Permanently",
+        404 => "Not Found",
+        412 => "Precondition Failed",
+        416 => "Requested Range Not Satisfiable",
+        500 => "Internal Server Error",
+        502 => "Bad Gateway",
+        503 => "Service Temporarily Unavailable",
+        504 => "Gateway Time-out",
+        _ => "Error",
+    }
+}
+
+/// Where a request for a folder without its final slash is redirected: the last segment of the
+/// client's path with a slash, relative to that path, and the client's query.
+///
+/// `target` is the client's request target, encoded. `None` when the path ends in a slash already.
+/// The parts are to be joined.
+pub fn with_slash(target: &[u8]) -> Option<[&[u8]; 4]> {
+    let end = target.iter().position(|&b| b == b'?').unwrap_or(target.len());
+    let (path, query) = target.split_at(end);
+    let segment = path.rsplit(|&b| b == b'/').next().filter(|s| !s.is_empty())?;
+    // A segment with a colon would be read as a URL with a scheme.
+    let here: &[u8] = if segment.contains(&b':') { b"./" } else { b"" };
+    Some([here, segment, b"/", query])
+}
+
+/// Returns whether a key that is not there may be a folder: it has no slash at its end and no dot in
+/// its last segment.
+pub fn may_be_folder(key: &[u8]) -> bool {
+    key.rsplit(|&b| b == b'/').next().is_some_and(|last| !last.is_empty() && !last.contains(&b'.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_headers_of_s3_are_hidden() {
+        let pass = ["x-amz-meta-*", "X-Amz-Version-Id", "x-rgw"].map(|p| p.as_bytes().into());
+        for (name, hidden) in [
+            ("x-amz-request-id", true),
+            ("X-AMZ-ID-2", true),
+            ("X-Amz-Version-Id", false),
+            ("x-amz-version-id-2", true),
+            ("x-amz-meta-", false),
+            ("X-Amz-Meta-Author", false),
+            ("x-amz-met", true),
+            ("x-rgw-object-type", true),
+            ("X-Minio-Deployment-Id", true),
+            ("x-amz", false),
+            ("ETag", false),
+            ("Content-Type", false),
+            ("", false),
+        ] {
+            assert_eq!(is_hidden(name.as_bytes(), &pass), hidden, "{name}");
+        }
+        assert!(is_hidden(b"x-amz-meta-a", &[]));
+        assert!(!is_hidden(b"x-amz-meta-a", &[Box::from(*b"*")]));
+    }
+
+    #[test]
+    fn chunks_come_to_an_end() {
+        for (body, complete) in [
+            ("0\r\n\r\n", true),
+            ("4\r\nhush\r\n0\r\n\r\n", true),
+            ("4\r\nhush\r\n0\r\nX-Trailer: x\r\n\r\n", true),
+            ("4\r\nhush\r\n000;a=b\r\n\r\n", true),
+            ("4\r\nhush\r\n0\r\nX-Trailer: x\r\n", false),
+            ("4\r\nhush\r\n0\r\n", false),
+            ("4\r\nhush\r\n", false),
+            ("10\r\n\r\n", false),
+            ("", false),
+        ] {
+            assert_eq!(chunks_are_complete(body.as_bytes()), complete, "{body:?}");
+        }
+    }
+
+    #[test]
+    fn answers_are_shown_as_what_they_mean() {
+        use Class::{Fault, Kept, Missing};
+        for (status, code, expected) in [
+            (200, "", None),
+            (206, "", None),
+            (304, "", None),
+            (404, "NoSuchKey", Some((404, Missing))),
+            (404, "NoSuchVersion", Some((404, Missing))),
+            (404, "", Some((404, Missing))),
+            (404, "NoSuchBucket", Some((502, Fault))),
+            (403, "AccessDenied", Some((404, Missing))),
+            (403, "", Some((404, Missing))),
+            (403, "SignatureDoesNotMatch", Some((502, Fault))),
+            (403, "InvalidAccessKeyId", Some((502, Fault))),
+            (403, "RequestTimeTooSkewed", Some((502, Fault))),
+            (403, "InvalidObjectState", Some((502, Fault))),
+            (400, "KeyTooLongError", Some((404, Missing))),
+            (400, "ExpiredToken", Some((502, Fault))),
+            (400, "", Some((502, Fault))),
+            (401, "", Some((502, Fault))),
+            (405, "MethodNotAllowed", Some((404, Missing))),
+            (409, "", Some((502, Fault))),
+            (300, "", Some((502, Fault))),
+            (301, "PermanentRedirect", Some((502, Fault))),
+            (307, "TemporaryRedirect", Some((502, Fault))),
+            (412, "PreconditionFailed", Some((412, Kept))),
+            (416, "InvalidRange", Some((416, Kept))),
+            (429, "", Some((503, Kept))),
+            (500, "InternalError", Some((500, Kept))),
+            (501, "NotImplemented", Some((502, Fault))),
+            (503, "SlowDown", Some((503, Kept))),
+        ] {
+            let code = (!code.is_empty()).then_some(code.as_bytes());
+            let expected = expected.map(|(status, class)| Shown { status, class });
+            assert_eq!(shown(status, code), expected, "{status} {code:?}");
+            assert!(expected.is_none_or(|s| reason(s.status) != "Error"));
+        }
+    }
+
+    #[test]
+    fn what_is_cached_is_missing() {
+        for status in [400, 403, 404, 405, 410] {
+            let missing = Shown { status: 404, class: Class::Missing };
+            assert_eq!(shown(status, cached_code(status)), Some(missing), "{status}");
+        }
+        assert_eq!(shown(200, cached_code(200)), None);
+    }
+
+    #[test]
+    fn codes_are_found_in_what_has_arrived() {
+        let long = format!("<Code>{}</Code>", "A".repeat(65));
+        for (body, code) in [
+            ("<?xml version=\"1.0\"?>\n<Error><Code>NoSuchKey</Code><Message>", Some("NoSuchKey")),
+            ("1a\r\n<Error><Code>SlowDown</Code>\r\n", Some("SlowDown")),
+            ("<Error><Code>NoSuch", None),
+            ("<Error><Code>NoSuchKey</Cod", None),
+            ("<Error><Code></Code>", None),
+            ("<Error><Code>a b</Code>", None),
+            ("<Error><Code>a\n[emerg]</Code>", None),
+            (&long, None),
+            ("", None),
+        ] {
+            assert_eq!(error_code(body.as_bytes()), code.map(str::as_bytes), "{body}");
+        }
+    }
+
+    #[test]
+    fn folders_get_a_slash() {
+        for (target, location) in [
+            ("/docs", Some("docs/")),
+            ("/a/b%20c?x=1&y=/", Some("b%20c/?x=1&y=/")),
+            ("//evil.example", Some("evil.example/")),
+            ("/a:b", Some("./a:b/")),
+            ("/docs/", None),
+            ("/?a", None),
+            ("", None),
+        ] {
+            let joined = with_slash(target.as_bytes()).map(|parts| parts.concat());
+            assert_eq!(joined.as_deref(), location.map(str::as_bytes), "{target}");
+        }
+        for (key, folder) in
+            [("docs", true), ("a.b/docs", true), ("docs/", false), ("a/b.html", false), ("", false)]
+        {
+            assert_eq!(may_be_folder(key.as_bytes()), folder, "{key}");
+        }
+    }
+
+    #[test]
+    fn advice_names_the_cure() {
+        let text = |code: &'static str, region: Option<&'static str>, skew| {
+            let code = Some(code.as_bytes());
+            let region = region.map(str::as_bytes);
+            Advice { code, region, skew, policy: "the policy" }.to_string()
+        };
+        let region =
+            ": the bucket is in another region; write \"s3_private_bucket_region eu-west-1;\"";
+        assert_eq!(text("PermanentRedirect", Some("eu-west-1"), None), region);
+        let skewed = ": the clock of this machine is wrong";
+        assert_eq!(
+            text("RequestTimeTooSkewed", None, Some(1000)),
+            format!("{skewed}, 1000 s ahead of S3's")
+        );
+        assert_eq!(
+            text("RequestTimeTooSkewed", None, Some(-901)),
+            format!("{skewed}, 901 s behind S3's")
+        );
+        assert_eq!(text("RequestTimeTooSkewed", None, None), skewed);
+        let denied = ": the object does not exist, or the policy does not let nginx in";
+        assert_eq!(text("AccessDenied", None, None), denied);
+        assert_eq!(text("NoSuchKey", None, None), "");
+    }
+}

@@ -1,0 +1,16 @@
+//! What a location becomes in nginx's own modules, when the configuration is read.
+//!
+//! A location that serves a bucket keeps the proxy configuration that the user wrote, for nested
+//! locations to inherit. Requests get another one, that inherits from it as a nested block would
+//! and holds what the module sets. It is filled through the proxy module's own commands, so
+//! that only their names are relied upon, and put in place after all locations were merged:
+//! nothing that the module sets can reach a location that does not serve a bucket.
+
+pub mod check;
+pub mod conditions;
+pub mod error;
+pub mod install;
+pub mod prepare;
+pub mod proxy;
+pub mod settings;
+pub mod written;

@@ -1,0 +1,140 @@
+//! What a location's own directives say together.
+
+use ngx::ffi::{ngx_conf_t, NGX_LOG_WARN};
+
+use super::error::SetupError;
+use super::settings::{BucketSetting, EndpointSetting, Settings};
+use super::written::Written;
+use crate::location::Bucket;
+use crate::log;
+use crate::nginx::upstream::{self, is_local};
+use crate::s3::auth::Auth;
+use crate::s3::endpoint::Addressing;
+
+/// Checks a location's directives, and warns of a secret that travels in clear.
+///
+/// # Errors
+/// What is wrong with them.
+///
+/// # Safety
+/// `cf` is nginx's context, after its configuration was read.
+pub unsafe fn check(cf: *mut ngx_conf_t, settings: &Settings) -> Result<(), SetupError> {
+    let auth = settings.auth.as_ref().ok_or(SetupError::NoAuth)?;
+    let setting = settings.endpoint();
+    let endpoint = &setting.endpoint;
+    if settings.addressing == Some(Addressing::Virtual) && endpoint.is_address() {
+        return Err(SetupError::Address(endpoint.host.clone()));
+    }
+    if let (Some(prefix), false) = (constant_prefix(&settings.bucket), endpoint.is_aws()) {
+        if prefix.contains(&b'\\') {
+            return Err(SetupError::Backslash(String::from_utf8_lossy(prefix).into_owned()));
+        }
+    }
+    if settings.append_slash == Some(true) && settings.index.is_none() {
+        return Err(SetupError::NoIndex);
+    }
+    // SAFETY: the caller's promise.
+    let local = match (unsafe { group(cf, &setting) }, &setting.upstream) {
+        (None, Some(name)) => return Err(SetupError::Upstream(name.clone())),
+        // SAFETY: the group is of this configuration.
+        (Some(group), _) => unsafe { is_local(group) },
+        (None, None) => endpoint.is_loopback(),
+    };
+    if matches!(**auth, Auth::Secret(_)) && !endpoint.https && !local {
+        let warning = format!(
+            "sends its secret unencrypted to \"http://{}\"; use an https:// endpoint",
+            endpoint.authority()
+        );
+        // SAFETY: the caller's promise.
+        unsafe { log::of_location(cf, NGX_LOG_WARN, warning, &settings.bucket.place()) };
+    }
+    Ok(())
+}
+
+fn constant_prefix(bucket: &BucketSetting) -> Option<&'static [u8]> {
+    match bucket {
+        BucketSetting::On(Bucket { prefix: Some(prefix), .. }, _) => prefix.constant(),
+        _ => None,
+    }
+}
+
+/// The `upstream {}` group that nginx would use for an endpoint, if there is one.
+///
+/// # Safety
+/// `cf` is nginx's context, after its configuration was read.
+pub unsafe fn group(
+    cf: *mut ngx_conf_t,
+    setting: &EndpointSetting,
+) -> Option<&'static ngx::ffi::ngx_http_upstream_srv_conf_t> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match &setting.upstream {
+            Some(name) => upstream::group(cf, name, None),
+            None => upstream::group(cf, &setting.endpoint.host, setting.endpoint.port),
+        }
+    }
+}
+
+/// Checks that nothing in a location changes what is signed.
+///
+/// # Errors
+/// [`SetupError::Signed`] or [`SetupError::SignedArgument`].
+pub fn check_signed(settings: &Settings, written: &Written) -> Result<(), SetupError> {
+    if !matches!(settings.auth.as_deref(), Some(Auth::Sigv4 { .. })) {
+        return Ok(());
+    }
+    let mut names = written.headers.iter().map(|(name, _)| name);
+    if let Some(name) = names.find(|name| is_signed(name.as_bytes())) {
+        return Err(SetupError::Signed(format!("proxy_set_header {name}")));
+    }
+    if written.has("proxy_method") {
+        return Err(SetupError::Signed("proxy_method".to_owned()));
+    }
+    let mut args = settings.pass_args.iter().flat_map(|args| args.iter());
+    match args.find(|name| is_amz(name)) {
+        Some(name) => Err(SetupError::SignedArgument(name.escape_ascii().to_string())),
+        None => Ok(()),
+    }
+}
+
+fn is_signed(header: &[u8]) -> bool {
+    header.eq_ignore_ascii_case(b"host")
+        || header.eq_ignore_ascii_case(b"authorization")
+        || is_amz(header)
+}
+
+fn is_amz(name: &[u8]) -> bool {
+    name.get(..6).is_some_and(|n| n.eq_ignore_ascii_case(b"x-amz-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::nginx::constant;
+    use crate::s3::auth::credentials::Credentials;
+
+    fn signed(pass_args: &[&str]) -> Settings {
+        let credentials = Rc::new(Credentials::new("a", "b", None).ok().unwrap());
+        let auth = Auth::Sigv4 { credentials, service: "s3".into(), identity: "a".into() };
+        let pass_args = pass_args.iter().map(|arg| arg.as_bytes().into()).collect();
+        Settings { auth: Some(Rc::new(auth)), pass_args: Some(pass_args), ..Settings::default() }
+    }
+
+    #[test]
+    fn what_a_signature_covers_is_left_alone() {
+        for name in [&b"Host"[..], b"AUTHORIZATION", b"x-amz-date", b"X-Amz-Meta-A"] {
+            let headers = vec![(constant(name), constant(b"x"))];
+            let written = Written { headers, ..Written::default() };
+            assert!(check_signed(&signed(&[]), &written).is_err());
+            assert!(check_signed(&Settings::default(), &written).is_ok());
+        }
+        let harmless = vec![(constant(b"X-Amz"), constant(b"x")), (constant(b"X"), constant(b""))];
+        let written = Written { directives: vec!["proxy_pass"], headers: harmless };
+        assert!(check_signed(&signed(&["versionId"]), &written).is_ok());
+        assert!(check_signed(&signed(&["X-AMZ-Date"]), &written).is_err());
+        let written = Written { directives: vec!["proxy_method"], ..Written::default() };
+        assert!(check_signed(&signed(&[]), &written).is_err());
+    }
+}

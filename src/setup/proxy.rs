@@ -1,0 +1,313 @@
+//! The settings of nginx's proxy module that a location gets, as values: what an operator would write
+//! by hand. The README's table "What the directive sets" is this one.
+
+use crate::location::Host;
+use crate::nginx::template::literal;
+use crate::request::variables::AUTHORIZATION;
+use crate::s3::auth::sigv4::UNSIGNED_PAYLOAD;
+use crate::s3::auth::Auth;
+use crate::s3::endpoint::Endpoint;
+
+/// Where systems keep the certificates that they trust: Debian, Red Hat, SUSE, Alpine and BSD.
+pub const CA_BUNDLES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// One setting: a directive, its value, and what it is set for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Setting {
+    pub name: &'static str,
+    pub value: String,
+    pub why: &'static str,
+}
+
+/// What the settings of a location depend on.
+pub struct Plan<'a> {
+    pub endpoint: &'a Endpoint,
+    pub host: &'a Host,
+    /// The `upstream {}` group that connections go through, if there is one.
+    pub group: Option<&'a str>,
+    /// [`crate::s3::auth::Identity::digest`]
+    pub identity: &'a str,
+    /// The first of [`CA_BUNDLES`] that exists.
+    pub ca_bundle: Option<&'static str>,
+    /// Whether clients see nginx's errors and not S3's.
+    pub masks: bool,
+    /// Whether `slice` is on.
+    pub slices: bool,
+    /// Whether nginx asks for a cached object with GET when a client sends HEAD.
+    pub converts_head: bool,
+    /// Whether nothing needs an answer as a file, nor did the user say how large one may be.
+    pub is_not_stored: bool,
+    /// Whether a method or a body for S3 is inherited from the levels above.
+    pub inherits_method: bool,
+    pub inherits_body: bool,
+}
+
+impl Plan<'_> {
+    /// The `Host` header, as a value of nginx.
+    fn host_text(&self) -> &str {
+        match self.host {
+            Host::Constant(host) => host,
+            Host::PerRequest(_) => "$s3_private_bucket_host",
+        }
+    }
+
+    /// All settings, in the order in which they are made.
+    pub fn settings(&self) -> Vec<Setting> {
+        let mut all = vec![
+            Setting {
+                name: "proxy_pass",
+                value: format!(
+                    "{}://{}$s3_private_bucket_uri",
+                    self.endpoint.scheme(),
+                    self.group.unwrap_or(self.host_text())
+                ),
+                why: "ask S3 for the object",
+            },
+            Setting {
+                name: "proxy_http_version",
+                value: "1.1".to_owned(),
+                why: "let connections be kept, and have answers framed",
+            },
+            Setting {
+                name: "proxy_pass_request_headers",
+                value: "off".to_owned(),
+                why: "send nothing that the client says",
+            },
+            Setting {
+                name: "proxy_pass_request_body",
+                value: "off".to_owned(),
+                why: "send nothing that the client says",
+            },
+        ];
+        all.extend(self.tls());
+        if self.masks {
+            all.push(Setting {
+                name: "proxy_intercept_errors",
+                value: "on".to_owned(),
+                why: "let error_page answer for S3",
+            });
+        }
+        if self.is_not_stored {
+            all.push(Setting {
+                name: "proxy_max_temp_file_size",
+                value: "0".to_owned(),
+                why: "read no more of an object than its client does",
+            });
+        }
+        all.push(Setting {
+            name: "proxy_cache_key",
+            value: self.cache_key(),
+            why: "cache an object for those alone who ask as the same",
+        });
+        for (inherits, name, value) in [
+            (self.inherits_method, "proxy_method", "$s3_private_bucket_method"),
+            (self.inherits_body, "proxy_set_body", ""),
+        ] {
+            // Only where there is one: to read its value costs each request a little.
+            if inherits {
+                let why = "not change what S3 is asked by what is meant for another server";
+                all.push(Setting { name, value: value.to_owned(), why });
+            }
+        }
+        all
+    }
+
+    fn tls(&self) -> Vec<Setting> {
+        if !self.endpoint.https {
+            return Vec::new();
+        }
+        let why = "verify that it is S3";
+        let mut all = vec![
+            Setting { name: "proxy_ssl_server_name", value: "on".to_owned(), why },
+            Setting { name: "proxy_ssl_name", value: self.host_text().to_owned(), why },
+            Setting { name: "proxy_ssl_verify", value: "on".to_owned(), why },
+            Setting { name: "proxy_ssl_verify_depth", value: "3".to_owned(), why },
+        ];
+        if let Some(bundle) = self.ca_bundle {
+            let name = "proxy_ssl_trusted_certificate";
+            all.push(Setting { name, value: bundle.to_owned(), why });
+        }
+        all
+    }
+
+    /// Without the scheme, which the port tells: the key is hashed for each request.
+    fn cache_key(&self) -> String {
+        let (identity, host) = (self.identity, self.host_text());
+        let tells_scheme = self.endpoint.https || self.endpoint.port.is_some();
+        let port = if tells_scheme { "" } else { ":80" };
+        let slice = if self.slices { "$slice_range" } else { "" };
+        let method = if self.converts_head { "" } else { "$s3_private_bucket_method" };
+        format!("{identity}{host}{port}$s3_private_bucket_uri{slice}{method}")
+    }
+
+    /// The headers that go to S3 with every request: who asks for which host. A value that is empty is
+    /// not sent.
+    pub fn headers<'a>(&self, auth: &'a Auth, owner: Option<&str>) -> Vec<(&'a str, String)> {
+        let mut all: Vec<(&str, String)> = vec![("Host", self.host_text().to_owned())];
+        let literal = |text| literal(text, "${s3_private_bucket_dollar}");
+        if let Some(owner) = owner {
+            all.push(("X-Amz-Expected-Bucket-Owner", owner.to_owned()));
+        }
+        match auth {
+            Auth::None => (),
+            Auth::Secret(secret) => all.push((secret.header(), literal(secret.value()))),
+            Auth::Sigv4 { credentials, .. } => {
+                all.push(("Authorization", format!("${AUTHORIZATION}")));
+                all.push(("X-Amz-Date", "$s3_private_bucket_date".to_owned()));
+                all.push(("X-Amz-Content-Sha256", UNSIGNED_PAYLOAD.to_owned()));
+                if let Some(token) = credentials.session_token() {
+                    all.push(("X-Amz-Security-Token", literal(token)));
+                }
+            }
+        }
+        // The proxy module's own.
+        let dropped = ["Connection", "Content-Length", "Transfer-Encoding"];
+        all.extend(dropped.map(|name| (name, String::new())));
+        all
+    }
+}
+
+/// Headers that clients send to S3, if they send them at all.
+pub const CONDITIONS: [(&str, &str); 6] = [
+    ("Range", "$s3_private_bucket_range"),
+    ("If-Range", "$s3_private_bucket_if_range"),
+    ("If-Match", "$s3_private_bucket_if_match"),
+    ("If-None-Match", "$s3_private_bucket_if_none_match"),
+    ("If-Modified-Since", "$s3_private_bucket_if_modified_since"),
+    ("If-Unmodified-Since", "$s3_private_bucket_if_unmodified_since"),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::s3::auth::credentials::Credentials;
+    use crate::s3::auth::secret::Secret;
+
+    fn plan<'a>(endpoint: &'a Endpoint, host: &'a Host) -> Plan<'a> {
+        Plan {
+            endpoint,
+            host,
+            group: None,
+            identity: "id:",
+            ca_bundle: Some("/ca"),
+            masks: false,
+            slices: false,
+            converts_head: true,
+            is_not_stored: false,
+            inherits_method: false,
+            inherits_body: false,
+        }
+    }
+
+    fn value(plan: &Plan, name: &str) -> Option<String> {
+        plan.settings().into_iter().find(|s| s.name == name).map(|s| s.value)
+    }
+
+    #[test]
+    fn connections_go_to_the_group_and_the_host_is_the_endpoints() {
+        let endpoint = Endpoint::parse("https://s3.example.com:9000").unwrap();
+        let constant = Host::Constant("b.s3.example.com:9000".to_owned());
+        let per_request = Host::PerRequest("s3.example.com:9000".to_owned());
+        for (host, group, pass, name) in [
+            (&constant, None, "b.s3.example.com:9000", "b.s3.example.com:9000"),
+            (&constant, Some("s3"), "s3", "b.s3.example.com:9000"),
+            (&per_request, None, "$s3_private_bucket_host", "$s3_private_bucket_host"),
+            (&per_request, Some("s3"), "s3", "$s3_private_bucket_host"),
+        ] {
+            let plan = Plan { group, ..plan(&endpoint, host) };
+            let pass = format!("https://{pass}$s3_private_bucket_uri");
+            assert_eq!(value(&plan, "proxy_pass"), Some(pass));
+            assert_eq!(value(&plan, "proxy_ssl_name").as_deref(), Some(name));
+            let (header, value) = &plan.headers(&Auth::None, None)[0];
+            assert_eq!((*header, value.as_str()), ("Host", name));
+        }
+    }
+
+    #[test]
+    fn tls_is_set_for_https_alone() {
+        let host = Host::Constant("h".to_owned());
+        for (url, count) in [("https://h", 5), ("http://h", 0)] {
+            let endpoint = Endpoint::parse(url).unwrap();
+            let settings = plan(&endpoint, &host).settings();
+            assert_eq!(settings.iter().filter(|s| s.name.starts_with("proxy_ssl_")).count(), count);
+        }
+        let endpoint = Endpoint::parse("https://h").unwrap();
+        let without = Plan { ca_bundle: None, ..plan(&endpoint, &host) };
+        assert_eq!(value(&without, "proxy_ssl_trusted_certificate"), None);
+    }
+
+    #[test]
+    fn cache_keys_differ_by_what_is_asked() {
+        let host = Host::Constant("h".to_owned());
+        for (url, slices, converts_head, expected) in [
+            ("https://h", false, true, "id:h$s3_private_bucket_uri"),
+            ("http://h", false, true, "id:h:80$s3_private_bucket_uri"),
+            ("http://h:9", true, true, "id:h$s3_private_bucket_uri$slice_range"),
+            ("https://h", false, false, "id:h$s3_private_bucket_uri$s3_private_bucket_method"),
+        ] {
+            let endpoint = Endpoint::parse(url).unwrap();
+            let plan = Plan { slices, converts_head, ..plan(&endpoint, &host) };
+            assert_eq!(value(&plan, "proxy_cache_key").as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn what_is_optional_is_set_where_it_is_needed() {
+        let (endpoint, host) = (Endpoint::parse("http://h").unwrap(), Host::Constant("h".into()));
+        let without = plan(&endpoint, &host);
+        let with = Plan {
+            masks: true,
+            is_not_stored: true,
+            inherits_method: true,
+            inherits_body: true,
+            ..plan(&endpoint, &host)
+        };
+        for (name, expected) in [
+            ("proxy_intercept_errors", "on"),
+            ("proxy_max_temp_file_size", "0"),
+            ("proxy_method", "$s3_private_bucket_method"),
+            ("proxy_set_body", ""),
+        ] {
+            assert_eq!(value(&without, name), None);
+            assert_eq!(value(&with, name).as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn headers_prove_who_asks() {
+        let (endpoint, host) = (Endpoint::parse("http://h").unwrap(), Host::Constant("h".into()));
+        let plan = plan(&endpoint, &host);
+        let secret = Auth::Secret(Secret::new("Referer", b"a$b").ok().unwrap());
+        let credentials = Rc::new(Credentials::new("id", "key", Some("t$")).ok().unwrap());
+        let sigv4 = Auth::Sigv4 { credentials, service: "s3".into(), identity: "".into() };
+        for (auth, owner, expected) in [
+            (&Auth::None, None, &[("Host", "h")][..]),
+            (&Auth::None, Some("1"), &[("Host", "h"), ("X-Amz-Expected-Bucket-Owner", "1")]),
+            (&secret, None, &[("Host", "h"), ("Referer", "a${s3_private_bucket_dollar}b")]),
+            (
+                &sigv4,
+                None,
+                &[
+                    ("Host", "h"),
+                    ("Authorization", "$s3_private_bucket_authorization"),
+                    ("X-Amz-Date", "$s3_private_bucket_date"),
+                    ("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD"),
+                    ("X-Amz-Security-Token", "t${s3_private_bucket_dollar}"),
+                ],
+            ),
+        ] {
+            let headers = plan.headers(auth, owner);
+            let sent = headers.iter().filter(|(_, value)| !value.is_empty());
+            let sent: Vec<_> = sent.map(|(name, value)| (*name, value.as_str())).collect();
+            assert_eq!(sent, expected);
+            assert_eq!(headers.len(), expected.len() + 3);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! What the user wrote, and what set-up knows of it until the configuration is read.
+
+use core::ffi::c_void;
+use core::fmt;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use ngx::ffi::{ngx_http_conf_ctx_t, ngx_resolver_t};
+
+use super::written::Written;
+use crate::location::{Bucket, Location, Shared};
+use crate::nginx::foreign::Footprint;
+use crate::nginx::value::Value;
+use crate::s3::auth::credentials::Credentials;
+use crate::s3::auth::sigv4::Signer;
+use crate::s3::auth::Auth;
+use crate::s3::endpoint::{Addressing, Endpoint};
+
+/// The default of `s3_private_bucket_region`.
+const DEFAULT_REGION: &str = "us-east-1";
+
+/// What nginx keeps for one `location`, `if` or `limit_except`: what its requests need comes first.
+#[derive(Default)]
+#[repr(C)]
+pub struct LocationConf {
+    pub location: Location,
+    pub settings: Settings,
+    pub known: Known,
+}
+
+/// The directives of a location, merged with those around it; `None` where there is none.
+#[derive(Default)]
+pub struct Settings {
+    pub bucket: BucketSetting,
+    pub region: Option<Rc<str>>,
+    pub endpoint: Option<Rc<EndpointSetting>>,
+    pub addressing: Option<Addressing>,
+    pub auth: Option<Rc<Auth>>,
+    /// `Some(None)` for `off`.
+    pub expected_owner: Option<Option<Rc<str>>>,
+    /// In seconds.
+    pub presigned_expires: Option<u32>,
+    pub key: Option<Value>,
+    pub index: Option<Rc<str>>,
+    pub pass_args: Option<Rc<[Box<[u8]>]>>,
+    pub pass_headers: Option<Rc<[Box<[u8]>]>>,
+    /// Whether errors are masked.
+    pub masks: Option<bool>,
+    pub append_slash: Option<bool>,
+}
+
+impl Settings {
+    /// The region that requests are signed for.
+    pub fn region(&self) -> &str {
+        self.region.as_deref().unwrap_or(DEFAULT_REGION)
+    }
+
+    /// The account that has to own the bucket.
+    pub fn owner(&self) -> Option<Rc<str>> {
+        self.expected_owner.clone().flatten()
+    }
+
+    /// The endpoint: AWS's of the region when none is set. It is not put into [`Settings::endpoint`], which
+    /// nested locations inherit: theirs can be of another region.
+    pub fn endpoint(&self) -> Rc<EndpointSetting> {
+        self.endpoint.clone().unwrap_or_else(|| {
+            let endpoint = Endpoint::aws(self.region());
+            Rc::new(EndpointSetting { endpoint, upstream: None })
+        })
+    }
+}
+
+/// What is known of a location when it is merged.
+#[derive(Default)]
+pub struct Known {
+    /// Whether its requests go to a bucket.
+    pub serves: bool,
+    /// Its literal prefix, `/` when it has none.
+    pub prefix: &'static [u8],
+    /// Its array of all modules' configurations.
+    pub loc_conf: Option<*mut *mut c_void>,
+}
+
+/// The argument of `s3_private_bucket`.
+#[derive(Default)]
+pub enum BucketSetting {
+    /// Not in this location.
+    #[default]
+    Unset,
+    /// `off`
+    Off,
+    /// A bucket, and where the directive stands.
+    On(Bucket, Place),
+}
+
+impl BucketSetting {
+    /// Where the directive stands, for errors; empty when it does not.
+    pub fn place(&self) -> String {
+        match self {
+            BucketSetting::On(_, place) => place.to_string(),
+            _ => String::new(),
+        }
+    }
+}
+
+/// The argument of `s3_private_bucket_endpoint`.
+pub struct EndpointSetting {
+    /// The URL.
+    pub endpoint: Endpoint,
+    /// The `upstream {}` group that connections go through.
+    pub upstream: Option<String>,
+}
+
+/// A place in the configuration, for errors that are found when it is merged.
+#[derive(Clone, Default)]
+pub struct Place {
+    pub file: String,
+    pub line: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "in {}:{}", self.file, self.line)
+    }
+}
+
+/// What nginx keeps for http{}: what requests share comes first. All of it lives as long as the
+/// cycle.
+#[derive(Default)]
+#[repr(C)]
+pub struct MainConf {
+    pub shared: Shared,
+    pub work: Work,
+}
+
+/// What set-up carries from one location to the next.
+#[derive(Default)]
+pub struct Work {
+    /// Locations whose proxy settings are put in place after nginx merged all of them.
+    pub pending: Vec<Pending>,
+    /// The words of the proxy module's configuration that a command writes.
+    pub footprints: BTreeMap<&'static str, Rc<Footprint>>,
+    /// The resolver with the system's name servers, once a location needed it.
+    pub resolver: Option<*mut ngx_resolver_t>,
+    /// One signer for each key, region and service, so that each derives one key a day.
+    signers: Vec<Rc<Signer>>,
+}
+
+impl Work {
+    /// The signer for a key, a region and a service.
+    pub fn signer(&mut self, key: &Rc<Credentials>, region: &str, service: &str) -> Rc<Signer> {
+        match self.signers.iter().find(|signer| signer.is_for(key, region, service)) {
+            Some(signer) => signer.clone(),
+            None => {
+                let signer = Rc::new(Signer::new(key.clone(), region, service));
+                self.signers.push(signer.clone());
+                signer
+            }
+        }
+    }
+}
+
+/// A location whose requests get another proxy configuration once all are merged.
+pub struct Pending {
+    /// The location's configurations, as `cf->ctx` holds them.
+    pub ctx: ngx_http_conf_ctx_t,
+    pub conf: *mut LocationConf,
+    pub kind: Kind,
+}
+
+/// What kind of location is pending.
+pub enum Kind {
+    /// A location with a bucket of its own, and what the user wrote in it.
+    Own(Written),
+    /// An `if` or `limit_except` block: its unmerged proxy configuration, and the location around it.
+    Block { proxy: *mut c_void, outer: *const LocationConf },
+}
