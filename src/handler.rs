@@ -10,7 +10,7 @@ use crate::location::{location, Serving};
 use crate::request::name::name_object;
 use crate::request::object::{set_object, Object};
 use crate::request::refusal::{allow, Refusal};
-use crate::request::sign::method;
+use crate::request::sign::{has_condition, method};
 
 /// The content handler of locations that serve a bucket.
 ///
@@ -66,20 +66,4 @@ unsafe fn refuse_or_name<'a>(
         let signature = serving.signing.as_ref().map_or(0, |signing| signing.authorization_len);
         name_object(r, serving, signature)
     }
-}
-
-/// Whether the client sent one of the headers that are passed on.
-unsafe fn has_condition(r: *mut ngx_http_request_t) -> bool {
-    // SAFETY: r is a valid request.
-    let headers = unsafe { &(*r).headers_in };
-    [
-        headers.range,
-        headers.if_range,
-        headers.if_match,
-        headers.if_none_match,
-        headers.if_modified_since,
-        headers.if_unmodified_since,
-    ]
-    .iter()
-    .any(|header| !header.is_null())
 }

@@ -3,5 +3,6 @@
 pub mod answer;
 pub mod auth;
 pub mod endpoint;
+pub mod folder;
 pub mod object;
 pub mod reported;

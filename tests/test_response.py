@@ -762,8 +762,8 @@ def test_folders_get_a_slash(errors, origin, cache):
         error_page 404 /own; """, "location = /own { return 404 own; }")  # fmt: skip
     origin.answer = s3_error(404, "NoSuchKey")
     for target, status, location in [
-        ("/m/docs", 301, "docs/"),
-        ("/m/a/b%20c?x=1&y", 301, "b%20c/?x=1&y"),
+        ("/m/docs", 301, "./docs/"),
+        ("/m/a/b%20c?x=1&y", 301, "./b%20c/?x=1&y"),
         ("/m/a:b", 301, "./a:b/"),
         ("/m/docs/", 404, None),
         ("/m/a.html", 404, None),

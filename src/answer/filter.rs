@@ -10,22 +10,23 @@ use ngx::ffi::{
     ngx_buf_t, ngx_chain_t, ngx_http_clean_header, ngx_http_filter_finalize_request,
     ngx_http_output_body_filter_pt, ngx_http_output_header_filter_pt, ngx_http_request_t,
     ngx_http_top_body_filter, ngx_http_top_header_filter, ngx_http_upstream_t, ngx_int_t,
-    ngx_list_part_t, ngx_pcalloc, ngx_str_t, ngx_table_elt_t, ngx_uint_t, NGINX_VER,
-    NGINX_VER_BUILD, NGX_HTTP_MOVED_PERMANENTLY, NGX_HTTP_MOVED_TEMPORARILY, NGX_HTTP_NOT_ALLOWED,
-    NGX_HTTP_PERMANENT_REDIRECT, NGX_HTTP_SEE_OTHER, NGX_HTTP_SERVER_TOKENS_OFF,
-    NGX_HTTP_SERVER_TOKENS_ON, NGX_HTTP_TEMPORARY_REDIRECT,
+    ngx_pcalloc, ngx_str_t, ngx_uint_t, NGINX_VER, NGINX_VER_BUILD, NGX_HTTP_MOVED_PERMANENTLY,
+    NGX_HTTP_MOVED_TEMPORARILY, NGX_HTTP_NOT_ALLOWED, NGX_HTTP_PERMANENT_REDIRECT,
+    NGX_HTTP_SEE_OTHER, NGX_HTTP_SERVER_TOKENS_OFF, NGX_HTTP_SERVER_TOKENS_ON,
+    NGX_HTTP_TEMPORARY_REDIRECT,
 };
 use ngx::ngx_string;
 
 use super::judge::{decide, is_cached};
 use crate::location::{serving, Serving};
-use crate::nginx::headers::{add, find};
+use crate::nginx::headers::{add, find, hide};
 use crate::nginx::http_core::location_of;
 use crate::nginx::pool::concat;
 use crate::request::object::{object_mut, Object};
 use crate::request::refusal::allow;
 use crate::request::sign::presigned_url;
-use crate::s3::answer::{cached_code, is_hidden, reason, with_slash, Shown};
+use crate::s3::answer::{cached_code, is_hidden, reason, Shown};
+use crate::s3::folder::with_slash;
 
 static mut NEXT_HEADER: ngx_http_output_header_filter_pt = None;
 static mut NEXT_BODY: ngx_http_output_body_filter_pt = None;
@@ -63,9 +64,12 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
             if is_405_without_allow(r) && allow(r).is_err() {
                 return Status::NGX_ERROR.into();
             }
-            hide_headers(r, serving);
-            if serving.masks && mask(r, serving).is_none() {
-                return Status::NGX_ERROR.into();
+            if let Some((u, object)) = answering(r) {
+                let hidden = |name: &[u8]| is_hidden(name, &serving.pass_headers);
+                hide(&mut (*r).headers_out.headers, hidden);
+                if serving.masks && mask(r, u, serving, object).is_none() {
+                    return Status::NGX_ERROR.into();
+                }
             }
         }
         match NEXT_HEADER {
@@ -86,21 +90,18 @@ unsafe fn refuse_redirect(r: *mut ngx_http_request_t, serving: &Serving) -> Opti
     }
 }
 
-/// Looks for an answer of S3 that is not the object, and replaces it. `None` when memory ran out.
-unsafe fn mask(r: *mut ngx_http_request_t, serving: &Serving) -> Option<()> {
-    // SAFETY: r is a valid request.
+/// Looks whether the answer is not the object, and replaces it then. `None` when memory ran out.
+unsafe fn mask(
+    r: *mut ngx_http_request_t,
+    u: &ngx_http_upstream_t,
+    serving: &Serving,
+    object: &mut Object,
+) -> Option<()> {
+    // SAFETY: r is a valid request, u its upstream.
     unsafe {
-        let (Some(object), Some(u)) = (object_mut(r), (*r).upstream.as_ref()) else {
-            return Some(());
-        };
-        // Without the upstream's cleanup nginx has done with S3, and answers itself.
-        let cached = is_cached(u);
-        if !cached && u.cleanup.is_null() {
-            return Some(());
-        }
         // An answer of the cache need not have passed the upstream's hook.
         let shown = object.answer.shown.or_else(|| {
-            let status = u16::try_from(u.headers_in.status_n).ok().filter(|_| cached)?;
+            let status = u16::try_from(u.headers_in.status_n).ok().filter(|_| is_cached(u))?;
             decide(r, serving, object, status, cached_code(status))
         });
         match shown {
@@ -144,7 +145,8 @@ unsafe fn replace(
             let wait = find(&u.headers_in.headers, b"retry-after");
             add(r, ngx_string!("Retry-After"), wait.unwrap_or(ngx_string!("1")))?;
         } else if shown.status == 301 {
-            let location = concat(r, with_slash((*r).unparsed_uri.as_bytes())?).ok()?;
+            let location =
+                concat(r, with_slash((*r).unparsed_uri.as_bytes(), object.key.as_bytes())?).ok()?;
             (*r).headers_out.location = add(r, ngx_string!("Location"), location)?;
         }
 
@@ -191,6 +193,9 @@ unsafe extern "C" fn body_filter(r: *mut ngx_http_request_t, chain: *mut ngx_cha
     // SAFETY: nginx passes a valid request and a chain of its buffers.
     unsafe {
         let Some(next) = NEXT_BODY else { return Status::NGX_ERROR.into() };
+        if (*r).headers_out.trailers.part.nelts > 0 {
+            hide_trailers(r, object_mut(r).is_some_and(|object| object.answer.page.is_some()));
+        }
         let Some((object, page)) =
             object_mut(r).and_then(|object| object.answer.page.map(|page| (object, page)))
         else {
@@ -233,22 +238,26 @@ unsafe extern "C" fn body_filter(r: *mut ngx_http_request_t, chain: *mut ngx_cha
     }
 }
 
-/// Takes what tells of S3 out of an answer that came from it.
-unsafe fn hide_headers(r: *mut ngx_http_request_t, serving: &Serving) {
-    // SAFETY: the list is the request's; its parts hold as many headers as they say.
+/// The upstream whose answer nginx is sending, from S3 or from its cache. Without the upstream's cleanup nginx
+/// has done with S3, and answers itself.
+unsafe fn answering<'a>(
+    r: *mut ngx_http_request_t,
+) -> Option<(&'a ngx_http_upstream_t, &'a mut Object)> {
+    // SAFETY: r is a valid request.
     unsafe {
-        if (*r).upstream.is_null() {
-            return;
-        }
-        let mut part: *mut ngx_list_part_t = ptr::addr_of_mut!((*r).headers_out.headers.part);
-        while let Some(some) = part.as_mut() {
-            for i in 0..some.nelts {
-                let header = some.elts.cast::<ngx_table_elt_t>().add(i);
-                if is_hidden((*header).key.as_bytes(), &serving.pass_headers) {
-                    (*header).hash = 0;
-                }
-            }
-            part = some.next;
+        let (object, u) = (object_mut(r)?, (*r).upstream.as_ref()?);
+        (is_cached(u) || !u.cleanup.is_null()).then_some((u, object))
+    }
+}
+
+/// Takes what tells of S3 out of the trailers that are about to be sent; of a masked answer, all.
+#[cold]
+unsafe fn hide_trailers(r: *mut ngx_http_request_t, masked: bool) {
+    // SAFETY: the list is the request's.
+    unsafe {
+        if let (Some(serving), Some(_)) = (serving(r), object_mut(r)) {
+            let hidden = |name: &[u8]| masked || is_hidden(name, &serving.pass_headers);
+            hide(&mut (*r).headers_out.trailers, hidden);
         }
     }
 }

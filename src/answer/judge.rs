@@ -8,12 +8,12 @@ use core::{mem, ptr, slice};
 
 use ngx::core::Status;
 use ngx::ffi::{
-    ngx_current_msec, ngx_http_request_t, ngx_http_upstream_t, ngx_int_t, ngx_parse_http_time,
-    ngx_str_t, ngx_time, ngx_uint_t, NGX_HTTP_CACHE_EXPIRED, NGX_HTTP_CACHE_STALE,
-    NGX_HTTP_UPSTREAM_FT_HTTP_403, NGX_HTTP_UPSTREAM_FT_HTTP_404, NGX_HTTP_UPSTREAM_FT_HTTP_429,
-    NGX_HTTP_UPSTREAM_FT_HTTP_500, NGX_HTTP_UPSTREAM_FT_HTTP_502, NGX_HTTP_UPSTREAM_FT_HTTP_503,
-    NGX_HTTP_UPSTREAM_FT_HTTP_504, NGX_HTTP_UPSTREAM_INVALID_HEADER, NGX_LOG_ERR, NGX_LOG_INFO,
-    NGX_LOG_WARN,
+    ngx_current_msec, ngx_http_file_cache_valid, ngx_http_request_t, ngx_http_upstream_t,
+    ngx_int_t, ngx_parse_http_time, ngx_str_t, ngx_time, ngx_uint_t, NGX_HTTP_CACHE_EXPIRED,
+    NGX_HTTP_CACHE_STALE, NGX_HTTP_NOT_FOUND, NGX_HTTP_UPSTREAM_FT_HTTP_403,
+    NGX_HTTP_UPSTREAM_FT_HTTP_404, NGX_HTTP_UPSTREAM_FT_HTTP_429, NGX_HTTP_UPSTREAM_FT_HTTP_500,
+    NGX_HTTP_UPSTREAM_FT_HTTP_502, NGX_HTTP_UPSTREAM_FT_HTTP_503, NGX_HTTP_UPSTREAM_FT_HTTP_504,
+    NGX_HTTP_UPSTREAM_INVALID_HEADER, NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_WARN,
 };
 
 use crate::location::{serving, Serving};
@@ -21,13 +21,13 @@ use crate::log;
 use crate::nginx::headers::find;
 use crate::request::error_code::remember;
 use crate::request::object::{object_mut, Object};
-use crate::request::sign::method;
+use crate::request::sign::{has_condition, method};
 use crate::s3::answer::{
-    cached_code, chunks_are_complete, error_code, may_be_folder, shown, with_slash, Advice, Class,
-    Shown,
+    cached_code, chunks_are_complete, error_code, shown, Advice, Class, Shown,
 };
 use crate::s3::auth::sigv4::Method;
 use crate::s3::auth::Auth;
+use crate::s3::folder::with_slash;
 
 /// Watches the answer to a request that the proxy module has begun.
 ///
@@ -115,7 +115,7 @@ unsafe fn judge(
     let Ok(status) = u16::try_from(u.headers_in.status_n) else { return Status::NGX_OK.into() };
     // SAFETY: r is the request of u, whose buffer holds what has arrived.
     unsafe {
-        if shown(status, None).is_none() {
+        if shown(status, None, false).is_none() {
             if !is_endless(r, u, status) {
                 return Status::NGX_OK.into();
             }
@@ -158,7 +158,8 @@ unsafe fn judge(
             }
         }
         object.answer.shown = Some(shown);
-        if shown.class == Class::Fault && u.cacheable() != 0 {
+        if u.cacheable() != 0 && !(shown.class.is_cacheable() && is_valid_for_a_while(r, u, shown))
+        {
             object.answer.is_kept_from_cache = true;
             u.set_cacheable(0);
         }
@@ -200,24 +201,60 @@ pub unsafe fn decide(
     status: u16,
     code: Option<&[u8]>,
 ) -> Option<Shown> {
-    let shown = shown(status, code)?;
     // SAFETY: the caller's promise.
-    let redirect = unsafe { is_to_get_a_slash(r, serving, object, shown) };
-    Some(if redirect { Shown { status: 301, ..shown } } else { shown })
+    unsafe {
+        // Of all others it makes no difference.
+        let carries = status == 400 && carries_more_than_a_key(r, object);
+        let shown = shown(status, code, carries)?;
+        let redirect = shown.class == Class::Missing && is_to_get_a_slash(r, serving, object);
+        Some(if redirect { Shown { status: 301, ..shown } } else { shown })
+    }
 }
 
-/// Whether a client is redirected to a folder in place of a missing object.
+/// Whether something that the client says went to S3 beside the key.
+unsafe fn carries_more_than_a_key(r: *mut ngx_http_request_t, object: &Object) -> bool {
+    // SAFETY: r is a valid request. Where its answer is stored, nginx asks for the whole object.
+    unsafe {
+        let stored = (*r).upstream.as_ref().is_some_and(|u| u.cacheable() != 0 || u.store() != 0);
+        object.uri.as_bytes().contains(&b'?') || !stored && has_condition(r)
+    }
+}
+
+/// Whether a client is redirected to a folder in place of a missing object: not in an error page's
+/// location, where the path is that of another request.
 unsafe fn is_to_get_a_slash(
     r: *mut ngx_http_request_t,
     serving: &Serving,
     object: &Object,
+) -> bool {
+    // SAFETY: the strings are the request's.
+    serving.append_slash
+        && unsafe {
+            (*r).err_status == 0
+                && with_slash((*r).unparsed_uri.as_bytes(), object.key.as_bytes()).is_some()
+        }
+}
+
+/// Gives a redirect that stands for a missing object the validity of that (`proxy_cache_valid`), unless
+/// S3 said one. Returns whether it has any.
+unsafe fn is_valid_for_a_while(
+    r: *mut ngx_http_request_t,
+    u: &ngx_http_upstream_t,
     shown: Shown,
 ) -> bool {
-    serving.append_slash
-        && shown.class == Class::Missing
-        && may_be_folder(object.key.as_bytes())
-        // SAFETY: the string is the request's.
-        && with_slash(unsafe { (*r).unparsed_uri.as_bytes() }).is_some()
+    // SAFETY: a request that is cached has a cache; an upstream has a configuration, which is not
+    // changed.
+    unsafe {
+        let Some(cache) = (*r).cache.as_mut().filter(|_| shown.status == 301) else { return true };
+        if cache.valid_sec == 0 {
+            let missing = NGX_HTTP_NOT_FOUND as ngx_uint_t;
+            match ngx_http_file_cache_valid((*u.conf).cache_valid, missing) {
+                0 => return false,
+                seconds => cache.valid_sec = ngx_time() + seconds,
+            }
+        }
+    }
+    true
 }
 
 /// Whether nginx is going to ask another server, or to send a stale response, for S3's own
@@ -254,7 +291,7 @@ unsafe fn report(
 ) {
     let level = match (shown.class, status) {
         (Class::Missing, 403) => NGX_LOG_WARN,
-        (Class::Missing, _) | (Class::Kept, 412 | 416) => NGX_LOG_INFO,
+        (Class::Missing | Class::Client, _) | (Class::Kept, 412 | 416) => NGX_LOG_INFO,
         _ => NGX_LOG_ERR,
     };
     let now = ngx_time();

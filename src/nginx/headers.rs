@@ -2,7 +2,9 @@
 
 use core::ptr;
 
-use ngx::ffi::{ngx_http_request_t, ngx_list_push, ngx_list_t, ngx_str_t, ngx_table_elt_t};
+use ngx::ffi::{
+    ngx_http_request_t, ngx_list_part_t, ngx_list_push, ngx_list_t, ngx_str_t, ngx_table_elt_t,
+};
 
 /// The value of the header of that lower-case name.
 ///
@@ -23,6 +25,26 @@ pub unsafe fn find(list: &ngx_list_t, name: &[u8]) -> Option<ngx_str_t> {
         }
     }
     None
+}
+
+/// Takes headers out of a list, those that `is_hidden` says.
+///
+/// # Safety
+/// `list` is a valid list of headers.
+pub unsafe fn hide(list: &mut ngx_list_t, is_hidden: impl Fn(&[u8]) -> bool) {
+    let mut part: *mut ngx_list_part_t = ptr::addr_of_mut!(list.part);
+    // SAFETY: a list's parts hold as many elements as they say.
+    unsafe {
+        while let Some(some) = part.as_mut() {
+            for i in 0..some.nelts {
+                let header = &mut *some.elts.cast::<ngx_table_elt_t>().add(i);
+                if is_hidden(header.key.as_bytes()) {
+                    header.hash = 0;
+                }
+            }
+            part = some.next;
+        }
+    }
 }
 
 /// Adds a header to the response. `None` when memory ran out.

@@ -90,3 +90,22 @@ fn now() -> Stamp {
     let fields = [tm.tm_year, tm.tm_mon, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec];
     Stamp::new(fields.map(|field| field as u32))
 }
+
+/// Whether the client sent one of the headers that are passed on.
+///
+/// # Safety
+/// `r` is a valid request.
+pub unsafe fn has_condition(r: *mut ngx_http_request_t) -> bool {
+    // SAFETY: r is a valid request.
+    let headers = unsafe { &(*r).headers_in };
+    [
+        headers.range,
+        headers.if_range,
+        headers.if_match,
+        headers.if_none_match,
+        headers.if_modified_since,
+        headers.if_unmodified_since,
+    ]
+    .iter()
+    .any(|header| !header.is_null())
+}

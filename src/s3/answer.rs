@@ -1,19 +1,34 @@
 //! What S3 answers, and what of it clients see.
 
-/// Headers that only S3 servers send: Amazon's, and those of Ceph's RADOS gateway, MinIO and
-/// SeaweedFS.
-const S3_HEADERS: [&[u8]; 4] = [b"x-amz-", b"x-rgw-", b"x-minio-", b"seaweed-"];
+/// Headers that are kept from clients, or all that begin so before a `*`, by their first letter: those
+/// that only S3 servers send (Amazon's, and those of Ceph's RADOS gateway, MinIO and SeaweedFS), those
+/// that steer nginx, and those by which whoever can write an object would act for the site.
+const HIDDEN: [(u8, &[&[u8]]); 4] = [
+    (b'x', &[b"x-amz-*", b"x-rgw-*", b"x-minio-*", b"x-accel-*"]),
+    (b's', &[b"seaweed-*", b"set-cookie"]),
+    (b'r', &[b"refresh"]),
+    (b'w', &[b"www-authenticate"]),
+];
 
-/// Returns whether a response header is kept from clients: one of S3's own that no pattern of
-/// `pass` names. Names are compared without case; a pattern that ends in `*` names all
-/// headers that begin with the rest of it.
+/// Returns whether a response header is kept from clients: a hidden one that no pattern of `pass`
+/// names (see [`is_named`]).
 pub fn is_hidden(name: &[u8], pass: &[Box<[u8]>]) -> bool {
-    let begins = |with: &[u8]| name.get(..with.len()).is_some_and(|n| n.eq_ignore_ascii_case(with));
-    let named = |pattern: &[u8]| match pattern.strip_suffix(b"*") {
-        Some(with) => begins(with),
+    let Some(first) = name.first().map(u8::to_ascii_lowercase) else { return false };
+    let hidden = HIDDEN.iter().find(|(letter, _)| *letter == first).map_or(&[][..], |(_, all)| all);
+    hidden.iter().any(|pattern| matches(name, pattern)) && !is_named(name, pass)
+}
+
+/// Returns whether a pattern names a header. Names are compared without case; a pattern that ends in `*`
+/// names all headers that begin with the rest of it.
+pub fn is_named(name: &[u8], patterns: &[Box<[u8]>]) -> bool {
+    patterns.iter().any(|pattern| matches(name, pattern))
+}
+
+fn matches(name: &[u8], pattern: &[u8]) -> bool {
+    match pattern.strip_suffix(b"*") {
+        Some(with) => name.get(..with.len()).is_some_and(|n| n.eq_ignore_ascii_case(with)),
         None => name.eq_ignore_ascii_case(pattern),
-    };
-    S3_HEADERS.iter().any(|with| begins(with)) && !pass.iter().any(|pattern| named(pattern))
+    }
 }
 
 /// What becomes of an answer that is not the object.
@@ -34,13 +49,23 @@ pub enum Class {
     Fault,
     /// S3 said what the client asked for, or that it is in trouble: its own status.
     Kept,
+    /// The client asked for what S3 does not understand: 400, and never cached.
+    Client,
+}
+
+impl Class {
+    /// Whether an answer may be cached, for as long as nginx says for its status.
+    pub fn is_cacheable(self) -> bool {
+        !matches!(self, Class::Fault | Class::Client)
+    }
 }
 
 /// Decides what a client sees of an answer: nothing of it is changed for `None`.
 ///
 /// `code` is S3's error code, as far as it is known ("Error responses", Amazon S3 API Reference):
-/// a HEAD has none, and for answers of the cache it is [`cached_code`].
-pub fn shown(status: u16, code: Option<&[u8]>) -> Option<Shown> {
+/// a HEAD has none, and for answers of the cache it is [`cached_code`]. `carries` is whether something
+/// that the client says went to S3 beside the key: an argument, a range, a condition.
+pub fn shown(status: u16, code: Option<&[u8]>, carries: bool) -> Option<Shown> {
     let show = |status, class| Some(Shown { status, class });
     match (status, code) {
         (..300 | 304, _) => None,
@@ -48,7 +73,14 @@ pub fn shown(status: u16, code: Option<&[u8]>) -> Option<Shown> {
         // Other servers' word for SlowDown.
         (429, _) => show(503, Class::Kept),
         (404, Some(b"NoSuchBucket")) => show(502, Class::Fault),
-        (404 | 410, _)
+        (400, Some(b"InvalidURI")) => show(400, Class::Client),
+        // What else S3 says of an argument or a header, which may be that of the client.
+        (400, None | Some(
+            b"InvalidArgument" | b"InvalidRequest" | b"InvalidRange" | b"InvalidPart"
+            | b"InvalidPartNumber" | b"BadRequest",
+        )) if carries => show(400, Class::Client),
+        (400, Some(b"NoSuchVersion"))
+        | (404 | 410, _)
         // What S3 says of a missing key to those who may not list the bucket.
         | (403, None | Some(b"AccessDenied"))
         | (400, Some(b"KeyTooLongError"))
@@ -58,8 +90,8 @@ pub fn shown(status: u16, code: Option<&[u8]>) -> Option<Shown> {
     }
 }
 
-/// The error code of an answer of the cache, as far as it matters: of all 400s only this one is
-/// no fault, and faults are not cached.
+/// The error code of an answer of the cache, as far as it matters: of all 400s only those that mean 404
+/// are cached.
 pub fn cached_code(status: u16) -> Option<&'static [u8]> {
     (status == 400).then_some(b"KeyTooLongError")
 }
@@ -150,6 +182,7 @@ impl core::fmt::Display for Advice<'_> {
 pub fn reason(status: u16) -> &'static str {
     match status {
         301 => "Moved Permanently",
+        400 => "Bad Request",
         404 => "Not Found",
         412 => "Precondition Failed",
         416 => "Requested Range Not Satisfiable",
@@ -159,26 +192,6 @@ pub fn reason(status: u16) -> &'static str {
         504 => "Gateway Time-out",
         _ => "Error",
     }
-}
-
-/// Where a request for a folder without its final slash is redirected: the last segment of the
-/// client's path with a slash, relative to that path, and the client's query.
-///
-/// `target` is the client's request target, encoded. `None` when the path ends in a slash already.
-/// The parts are to be joined.
-pub fn with_slash(target: &[u8]) -> Option<[&[u8]; 4]> {
-    let end = target.iter().position(|&b| b == b'?').unwrap_or(target.len());
-    let (path, query) = target.split_at(end);
-    let segment = path.rsplit(|&b| b == b'/').next().filter(|s| !s.is_empty())?;
-    // A segment with a colon would be read as a URL with a scheme.
-    let here: &[u8] = if segment.contains(&b':') { b"./" } else { b"" };
-    Some([here, segment, b"/", query])
-}
-
-/// Returns whether a key that is not there may be a folder: it has no slash at its end and no dot in
-/// its last segment.
-pub fn may_be_folder(key: &[u8]) -> bool {
-    key.rsplit(|&b| b == b'/').next().is_some_and(|last| !last.is_empty() && !last.contains(&b'.'))
 }
 
 #[cfg(test)]
@@ -201,12 +214,20 @@ mod tests {
             ("x-amz", false),
             ("ETag", false),
             ("Content-Type", false),
+            ("Vary", false),
+            ("X-Accel-Redirect", true),
+            ("x-accel-anything", true),
+            ("Set-Cookie", true),
+            ("set-cookie2", false),
+            ("Refresh", true),
+            ("WWW-Authenticate", true),
             ("", false),
         ] {
             assert_eq!(is_hidden(name.as_bytes(), &pass), hidden, "{name}");
         }
         assert!(is_hidden(b"x-amz-meta-a", &[]));
         assert!(!is_hidden(b"x-amz-meta-a", &[Box::from(*b"*")]));
+        assert!(!is_hidden(b"Set-Cookie", &[Box::from(*b"set-cookie")]));
     }
 
     #[test]
@@ -228,7 +249,7 @@ mod tests {
 
     #[test]
     fn answers_are_shown_as_what_they_mean() {
-        use Class::{Fault, Kept, Missing};
+        use Class::{Client, Fault, Kept, Missing};
         for (status, code, expected) in [
             (200, "", None),
             (206, "", None),
@@ -246,6 +267,8 @@ mod tests {
             (400, "KeyTooLongError", Some((404, Missing))),
             (400, "ExpiredToken", Some((502, Fault))),
             (400, "", Some((502, Fault))),
+            (400, "InvalidURI", Some((400, Client))),
+            (400, "NoSuchVersion", Some((404, Missing))),
             (401, "", Some((502, Fault))),
             (405, "MethodNotAllowed", Some((404, Missing))),
             (409, "", Some((502, Fault))),
@@ -261,18 +284,42 @@ mod tests {
         ] {
             let code = (!code.is_empty()).then_some(code.as_bytes());
             let expected = expected.map(|(status, class)| Shown { status, class });
-            assert_eq!(shown(status, code), expected, "{status} {code:?}");
+            assert_eq!(shown(status, code, false), expected, "{status} {code:?}");
+            let is_any = status == 400 && code.is_none();
+            assert!(is_any || shown(status, code, true) == expected, "{status} {code:?}");
             assert!(expected.is_none_or(|s| reason(s.status) != "Error"));
         }
+    }
+
+    #[test]
+    fn what_a_client_caused_is_the_clients() {
+        for (code, is_clients) in [
+            (None, true),
+            (Some("InvalidArgument"), true),
+            (Some("InvalidRequest"), true),
+            (Some("InvalidRange"), true),
+            (Some("InvalidPartNumber"), true),
+            (Some("ExpiredToken"), false),
+            (Some("AuthorizationHeaderMalformed"), false),
+        ] {
+            let code = code.map(str::as_bytes);
+            let fault = Some(Shown { status: 502, class: Class::Fault });
+            let client = Some(Shown { status: 400, class: Class::Client });
+            assert_eq!(shown(400, code, false), fault, "{code:?}");
+            assert_eq!(shown(400, code, true), if is_clients { client } else { fault }, "{code:?}");
+            assert_eq!(shown(403, Some(b"InvalidRequest"), true), fault);
+        }
+        assert!(Class::Missing.is_cacheable() && Class::Kept.is_cacheable());
+        assert!(!Class::Fault.is_cacheable() && !Class::Client.is_cacheable());
     }
 
     #[test]
     fn what_is_cached_is_missing() {
         for status in [400, 403, 404, 405, 410] {
             let missing = Shown { status: 404, class: Class::Missing };
-            assert_eq!(shown(status, cached_code(status)), Some(missing), "{status}");
+            assert_eq!(shown(status, cached_code(status), true), Some(missing), "{status}");
         }
-        assert_eq!(shown(200, cached_code(200)), None);
+        assert_eq!(shown(200, cached_code(200), true), None);
     }
 
     #[test]
@@ -290,27 +337,6 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(error_code(body.as_bytes()), code.map(str::as_bytes), "{body}");
-        }
-    }
-
-    #[test]
-    fn folders_get_a_slash() {
-        for (target, location) in [
-            ("/docs", Some("docs/")),
-            ("/a/b%20c?x=1&y=/", Some("b%20c/?x=1&y=/")),
-            ("//evil.example", Some("evil.example/")),
-            ("/a:b", Some("./a:b/")),
-            ("/docs/", None),
-            ("/?a", None),
-            ("", None),
-        ] {
-            let joined = with_slash(target.as_bytes()).map(|parts| parts.concat());
-            assert_eq!(joined.as_deref(), location.map(str::as_bytes), "{target}");
-        }
-        for (key, folder) in
-            [("docs", true), ("a.b/docs", true), ("docs/", false), ("a/b.html", false), ("", false)]
-        {
-            assert_eq!(may_be_folder(key.as_bytes()), folder, "{key}");
         }
     }
 

@@ -169,7 +169,7 @@ impl Target<'_> {
         let mut len = bucket + 1 + self.key.encoded_len;
         self.each_arg(|name, value| {
             let name = name.iter().map(|&b| query_width(b));
-            len += 2 + name.chain(decoded(value).map(query_width)).sum::<usize>();
+            len += 2 + name.chain(decoded(value, b' ').map(query_width)).sum::<usize>();
         });
         len
     }
@@ -202,7 +202,7 @@ impl Target<'_> {
             separator = b'&';
             name.iter().for_each(|&b| e.query(b));
             e.raw(b'=');
-            decoded(value).for_each(|b| e.query(b));
+            decoded(value, b' ').for_each(|b| e.query(b));
         });
         e.at
     }
@@ -217,7 +217,7 @@ impl Target<'_> {
                     Some(at) => (&arg[..at], &arg[at + 1..]),
                     None => (arg, &[][..]),
                 };
-                decoded(name).eq(wanted.iter().copied()).then_some(value)
+                decoded(name, b' ').eq(wanted.iter().copied()).then_some(value)
             });
             if let Some(value) = found {
                 f(wanted, value);
@@ -249,16 +249,16 @@ fn query_width(b: u8) -> usize {
     }
 }
 
-/// Decodes a query component: `%XY`, and `+` as the space that S3 reads there. An incomplete
-/// escape stands for itself.
-fn decoded(raw: &[u8]) -> impl Iterator<Item = u8> + '_ {
+/// Decodes a component of a request target: `%XY`, and `+` as `plus`, which is the space that S3 reads in
+/// a query and itself in a path. An incomplete escape stands for itself.
+pub fn decoded(raw: &[u8], plus: u8) -> impl Iterator<Item = u8> + '_ {
     let hex = |b: u8| (b as char).to_digit(16).map(|d| d as u8);
     let mut rest = raw;
     core::iter::from_fn(move || {
         let (&first, tail) = rest.split_first()?;
         rest = tail;
         match (first, tail) {
-            (b'+', _) => Some(b' '),
+            (b'+', _) => Some(plus),
             (b'%', [h, l, after @ ..]) => match (hex(*h), hex(*l)) {
                 (Some(h), Some(l)) => {
                     rest = after;

@@ -11,7 +11,7 @@ use ngx::ffi::{ngx_conf_t, ngx_http_core_loc_conf_t, ngx_str_t, ngx_uint_t, NGX_
 use super::check::group;
 use super::conditions::{slices, without_conditions};
 use super::error::SetupError;
-use super::proxy::{Plan, CA_BUNDLES, CONDITIONS};
+use super::proxy::{ignored_headers, Plan, CA_BUNDLES, CONDITIONS};
 use super::settings::{BucketSetting, Kind, LocationConf, MainConf, Pending, Settings, Work};
 use super::written::{footprint, proxy_module, upstream_part, Written};
 use crate::handler::handle;
@@ -154,8 +154,10 @@ unsafe fn install_own(
             inherits_body: is_set(cf, &mut main.work, proxy, own, "proxy_set_body")?,
         };
         let headers = plan.headers(auth, owner.as_deref());
+        let pass_headers = settings.pass_headers.clone().unwrap_or_default();
+        let ignored = ignored_headers(&pass_headers) as ngx_uint_t;
         conf.location.unconditional =
-            write(cf, &mut main.work, proxy, array, &plan, headers, written)?;
+            write(cf, &mut main.work, proxy, array, &plan, (headers, ignored), written)?;
         index_variables(cf, &mut main.shared, proxy, *array.add(proxy.ctx_index()), plan.slices)?;
 
         let needs_resolver = group.is_none() && !endpoint.is_address();
@@ -172,7 +174,7 @@ unsafe fn install_own(
             addressing,
             is_aws: endpoint.is_aws(),
             pass_args: settings.pass_args.clone().unwrap_or_default(),
-            pass_headers: settings.pass_headers.clone().unwrap_or_default(),
+            pass_headers,
             masks,
             append_slash: masks && settings.append_slash.unwrap_or(false),
             auth: auth.clone(),
@@ -249,14 +251,14 @@ unsafe fn is_set(
 }
 
 /// Writes a location's proxy configuration and puts it in place: the plan's settings, but for what
-/// the user wrote. Returns the configurations for requests without a condition.
+/// the user wrote, headers for S3, and headers of its answers to ignore. Returns the configurations for requests without a condition.
 unsafe fn write(
     cf: *mut ngx_conf_t,
     work: &mut Work,
     proxy: Foreign,
     array: *mut *mut c_void,
     plan: &Plan,
-    headers: Vec<(&str, String)>,
+    (headers, ignored): (Vec<(&str, String)>, ngx_uint_t),
     written: &Written,
 ) -> Result<Option<*mut *mut c_void>, SetupError> {
     // SAFETY: cf->ctx is the location's, whose configurations are those of the array.
@@ -286,6 +288,8 @@ unsafe fn write(
         }
 
         proxy.merge(cf, own, fresh)?;
+        // Its command would replace what the user wrote.
+        upstream_part(proxy, fresh)?.ignore_headers |= ignored;
         *array.add(proxy.ctx_index()) = fresh;
         Ok(without_conditions(cf, work, proxy, array, &pairs)?)
     }

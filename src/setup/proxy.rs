@@ -1,9 +1,17 @@
 //! The settings of nginx's proxy module that a location gets, as values: what an operator would write
 //! by hand. The README's table "What the directive sets" is this one.
 
+use ngx::ffi::{
+    NGX_HTTP_UPSTREAM_IGN_SET_COOKIE, NGX_HTTP_UPSTREAM_IGN_VARY,
+    NGX_HTTP_UPSTREAM_IGN_XA_BUFFERING, NGX_HTTP_UPSTREAM_IGN_XA_CHARSET,
+    NGX_HTTP_UPSTREAM_IGN_XA_EXPIRES, NGX_HTTP_UPSTREAM_IGN_XA_LIMIT_RATE,
+    NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT,
+};
+
 use crate::location::Host;
 use crate::nginx::template::literal;
 use crate::request::variables::AUTHORIZATION;
+use crate::s3::answer::is_named;
 use crate::s3::auth::sigv4::UNSIGNED_PAYLOAD;
 use crate::s3::auth::Auth;
 use crate::s3::endpoint::Endpoint;
@@ -172,6 +180,26 @@ impl Plan<'_> {
     }
 }
 
+/// Headers of an answer that nginx would act upon, and what of its upstream module ignores each: whoever
+/// can write an object is not to steer nginx, nor to say what its cache keeps.
+const STEERING: [(&[u8], u32); 7] = [
+    (b"X-Accel-Redirect", NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT),
+    (b"X-Accel-Expires", NGX_HTTP_UPSTREAM_IGN_XA_EXPIRES),
+    (b"X-Accel-Limit-Rate", NGX_HTTP_UPSTREAM_IGN_XA_LIMIT_RATE),
+    (b"X-Accel-Buffering", NGX_HTTP_UPSTREAM_IGN_XA_BUFFERING),
+    (b"X-Accel-Charset", NGX_HTTP_UPSTREAM_IGN_XA_CHARSET),
+    (b"Set-Cookie", NGX_HTTP_UPSTREAM_IGN_SET_COOKIE),
+    // Nothing that S3's answer may vary by is ever sent to it.
+    (b"Vary", NGX_HTTP_UPSTREAM_IGN_VARY),
+];
+
+/// What `proxy_ignore_headers` is to have beside what the user wrote: the headers that no pattern of
+/// `pass` names, as bits of nginx's.
+pub fn ignored_headers(pass: &[Box<[u8]>]) -> u32 {
+    let ignored = STEERING.iter().filter(|(name, _)| !is_named(name, pass));
+    ignored.fold(0, |all, (_, bit)| all | bit)
+}
+
 /// Headers that clients send to S3, if they send them at all.
 pub const CONDITIONS: [(&str, &str); 6] = [
     ("Range", "$s3_private_bucket_range"),
@@ -278,6 +306,18 @@ mod tests {
             assert_eq!(value(&without, name), None);
             assert_eq!(value(&with, name).as_deref(), Some(expected));
         }
+    }
+
+    #[test]
+    fn nothing_steers_nginx_unless_it_is_named() {
+        let named = |names: &[&str]| -> Vec<Box<[u8]>> {
+            names.iter().map(|name| name.as_bytes().into()).collect()
+        };
+        let all = ignored_headers(&[]);
+        assert_eq!(all.count_ones(), 7);
+        assert_eq!(ignored_headers(&named(&["vary"])), all & !NGX_HTTP_UPSTREAM_IGN_VARY);
+        assert_eq!(ignored_headers(&named(&["X-Accel-*"])).count_ones(), 2);
+        assert_eq!(ignored_headers(&named(&["*"])), 0);
     }
 
     #[test]
