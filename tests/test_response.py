@@ -1,5 +1,6 @@
 """What clients see of S3's answers."""
 
+import contextlib
 import itertools
 import os
 import re
@@ -8,6 +9,7 @@ import socket
 import struct
 import subprocess
 import time
+import zlib
 
 import pytest
 from harness import (
@@ -176,7 +178,7 @@ def errors(nginx, origin, tmp_path):
 
 def curl2(n, target, method):
     """Status, headers and body of a request over HTTP/2."""
-    args = ["curl", "-sS", "--http2-prior-knowledge", "-D", "-", f"http://127.0.0.1:{n.port}{target}"]
+    args = ["curl", "-sS", "-m", str(TIMEOUT), "--http2-prior-knowledge", "-D", "-", f"http://127.0.0.1:{n.port}{target}"]
     out = subprocess.run([*args, *(["-I"] if method == "HEAD" else [])], capture_output=True, check=True)
     head, _, body = out.stdout.partition(b"\r\n\r\n")
     lines = head.decode("latin1").split("\r\n")
@@ -241,7 +243,8 @@ class Dribble(Recorder):
 
     def serve(self, s, number):
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with s, s.makefile("rb") as f:
+        # A client that has its page leaves, and nginx with it.
+        with contextlib.suppress(ConnectionError), s, s.makefile("rb") as f:
             while head := read_head(f):
                 self.requests.append(head)
                 status, chunked, body = self.answer(head)
@@ -298,6 +301,44 @@ def test_an_error_that_is_cut_is_a_fault(nginx, status):
             r = n.get("/m/a")
             assert r.status == expected and b"<Error>" not in r.body
     origin.close()
+
+
+@pytest.mark.parametrize("buffering", ["on", "off"])
+@pytest.mark.parametrize("closes", [True, False])
+@pytest.mark.parametrize("gzip", [True, False])
+def test_an_error_that_is_cut_behind_its_code(nginx, closes, gzip, buffering):
+    """Clients get the page at once: nginx would wait for a minute for what S3 owes it."""
+    origin = Bytes()
+    n = nginx(f"""gzip on; gzip_min_length 1; location /m/ {{
+        s3_private_bucket example-bucket; s3_private_bucket_endpoint {origin.url};
+        proxy_buffering {buffering};
+    }}
+    location = /page.html {{ ssi on; return 200 '<!--#include virtual="/m/a"-->rest'; default_type text/html; }}""")
+    origin.closes = closes
+    for framing in (b"Content-Length: 5000", b"Transfer-Encoding: chunked"):
+        start = b"1388\r\n" if b"chunked" in framing else b""
+        origin.said = b"HTTP/1.1 404 X\r\n%s\r\n\r\n%s<Error><Code>NoSuchKey</Code>hush" % (framing, start)
+        with socket.create_connection(("127.0.0.1", n.port), TIMEOUT) as s, s.makefile("rb") as f:
+            s.sendall(b"GET /m/a HTTP/1.1\r\nHost: a\r\n%s\r\n" % (b"Accept-Encoding: gzip\r\n" if gzip else b""))
+            r = read_response(f)
+        body = zlib.decompress(r.body, 31) if gzip else r.body
+        assert (r.status, r.get("Content-Encoding")) == (404, "gzip" if gzip else None)
+        assert body.startswith(b"<html>\r\n<head><title>404") and body.endswith(b"</html>\r\n")
+    if closes:
+        page = n.get("/page.html").body
+        assert page.startswith(b"<html>") and page.endswith(b"</html>\r\nrest")
+    origin.close()
+
+
+def test_an_error_that_stalls_behind_its_code_over_http2(errors, origin):
+    """The stream ends, too."""
+    said = Bytes()
+    n = errors(f"s3_private_bucket_endpoint {said.url};", listen="http2")
+    said.closes = False
+    said.said = b"HTTP/1.1 403 X\r\nContent-Length: 500\r\n\r\n<Error><Code>AccessDenied</Code>hush"
+    status, _, body = curl2(n, "/m/a", "GET")
+    assert status == 404 and body.endswith(b"</html>\r\n")
+    said.close()
 
 
 def test_chunks_with_a_trailer_come_to_an_end(nginx):

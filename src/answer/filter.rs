@@ -10,10 +10,10 @@ use ngx::ffi::{
     ngx_buf_t, ngx_chain_t, ngx_http_clean_header, ngx_http_filter_finalize_request,
     ngx_http_output_body_filter_pt, ngx_http_output_header_filter_pt, ngx_http_request_t,
     ngx_http_top_body_filter, ngx_http_top_header_filter, ngx_http_upstream_t, ngx_int_t,
-    ngx_pcalloc, ngx_str_t, ngx_uint_t, NGINX_VER, NGINX_VER_BUILD, NGX_HTTP_MOVED_PERMANENTLY,
-    NGX_HTTP_MOVED_TEMPORARILY, NGX_HTTP_NOT_ALLOWED, NGX_HTTP_PERMANENT_REDIRECT,
-    NGX_HTTP_SEE_OTHER, NGX_HTTP_SERVER_TOKENS_OFF, NGX_HTTP_SERVER_TOKENS_ON,
-    NGX_HTTP_TEMPORARY_REDIRECT,
+    ngx_pcalloc, ngx_str_t, ngx_uint_t, NGINX_VER, NGINX_VER_BUILD, NGX_HTTP_HEAD,
+    NGX_HTTP_MOVED_PERMANENTLY, NGX_HTTP_MOVED_TEMPORARILY, NGX_HTTP_NOT_ALLOWED,
+    NGX_HTTP_PERMANENT_REDIRECT, NGX_HTTP_SEE_OTHER, NGX_HTTP_SERVER_TOKENS_OFF,
+    NGX_HTTP_SERVER_TOKENS_ON, NGX_HTTP_TEMPORARY_REDIRECT,
 };
 use ngx::ngx_string;
 
@@ -72,11 +72,19 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
                 }
             }
         }
-        match NEXT_HEADER {
-            Some(next) => next(r),
-            None => Status::NGX_ERROR.into(),
+        let Some(next) = NEXT_HEADER else { return Status::NGX_ERROR.into() };
+        let rc = next(r);
+        let page = object_mut(r).and_then(|object| object.answer.page);
+        match page.filter(|_| is_sent(rc) && (*r).method != NGX_HTTP_HEAD as ngx_uint_t) {
+            Some(page) if !is_sent(send_page(r, page)) => Status::NGX_ERROR.into(),
+            _ => rc,
         }
     }
+}
+
+/// Whether a filter has done with what it got, or goes on with it by itself.
+fn is_sent(rc: ngx_int_t) -> bool {
+    rc == Status::NGX_OK.into() || rc == Status::NGX_AGAIN.into()
 }
 
 /// Sends the error that is the reason why a redirect leads nowhere, if there is one.
@@ -188,53 +196,48 @@ unsafe fn page(r: *mut ngx_http_request_t, status: u16) -> Option<&'static [u8]>
     }
 }
 
-/// Sends the page of an answer that is masked, while S3's body is read to its end.
+/// Sends the page of an answer that is masked as all of the response's body, behind its headers: nginx
+/// would hold a buffer back until it is full, and S3 may be slow with the rest of its error, or never
+/// send it.
+#[cold]
+unsafe fn send_page(r: *mut ngx_http_request_t, page: &'static [u8]) -> ngx_int_t {
+    // SAFETY: r is a valid request whose headers were sent; the buffer lives in its pool.
+    unsafe {
+        let size = mem::size_of::<ngx_buf_t>();
+        let buf = ngx_pcalloc((*r).pool, size).cast::<ngx_buf_t>().as_mut();
+        let (Some(next), Some(buf)) = (NEXT_BODY, buf) else { return Status::NGX_ERROR.into() };
+        let page = page.as_ptr_range();
+        (buf.pos, buf.last) = (page.start.cast_mut(), page.end.cast_mut());
+        buf.set_memory(1);
+        // The end of a subrequest is not the end of what the client gets.
+        buf.set_last_buf((r == (*r).main).into());
+        buf.set_last_in_chain(1);
+        next(r, &mut ngx_chain_t { buf, next: ptr::null_mut() })
+    }
+}
+
+/// Swallows the body of an answer that is masked. nginx reads it to its end, for the connection to S3 to
+/// be used again.
 unsafe extern "C" fn body_filter(r: *mut ngx_http_request_t, chain: *mut ngx_chain_t) -> ngx_int_t {
-    // SAFETY: nginx passes a valid request and a chain of its buffers.
+    // SAFETY: nginx passes a valid request and a chain of its buffers, or none to go on with what is
+    // not sent yet.
     unsafe {
         let Some(next) = NEXT_BODY else { return Status::NGX_ERROR.into() };
+        let is_masked = object_mut(r).is_some_and(|object| object.answer.page.is_some());
         if (*r).headers_out.trailers.part.nelts > 0 {
-            hide_trailers(r, object_mut(r).is_some_and(|object| object.answer.page.is_some()));
+            hide_trailers(r, is_masked);
         }
-        let Some((object, page)) =
-            object_mut(r).and_then(|object| object.answer.page.map(|page| (object, page)))
-        else {
-            return next(r, chain);
-        };
-        if chain.is_null() {
-            // nginx goes on with what is not sent yet.
+        if !is_masked || chain.is_null() {
             return next(r, chain);
         }
-
-        let (mut last_buf, mut last_in_chain, mut link) = (0, 0, chain);
+        let mut link = chain;
         while let Some(this) = link.as_ref() {
             let buf = &mut *this.buf;
-            last_buf |= buf.last_buf();
-            last_in_chain |= buf.last_in_chain();
             buf.pos = buf.last;
             buf.file_pos = buf.file_last;
             link = this.next;
         }
-        let is_first = !mem::replace(&mut object.answer.page_is_sent, true);
-        if !is_first && last_buf == 0 && last_in_chain == 0 {
-            return Status::NGX_OK.into();
-        }
-
-        let size = mem::size_of::<ngx_buf_t>();
-        let Some(buf) = ngx_pcalloc((*r).pool, size).cast::<ngx_buf_t>().as_mut() else {
-            return Status::NGX_ERROR.into();
-        };
-        if is_first {
-            let page = page.as_ptr_range();
-            (buf.pos, buf.last) = (page.start.cast_mut(), page.end.cast_mut());
-            buf.set_memory(1);
-        } else {
-            // nginx allows no other empty buffers than special ones.
-            buf.set_sync(1);
-        }
-        buf.set_last_buf(last_buf);
-        buf.set_last_in_chain(last_in_chain);
-        next(r, &mut ngx_chain_t { buf, next: ptr::null_mut() })
+        Status::NGX_OK.into()
     }
 }
 

@@ -38,10 +38,8 @@ pub struct Answer {
     pub is_kept_from_cache: bool,
     /// What the client sees in place of S3's answer.
     pub shown: Option<Shown>,
-    /// The page that the client gets, once its headers were sent.
+    /// The page that the client gets in place of S3's body.
     pub page: Option<&'static [u8]>,
-    /// Whether the page was sent.
-    pub page_is_sent: bool,
 }
 
 /// What the request asks S3 for, if it was handled as such.
