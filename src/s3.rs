@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod auth;
 pub mod endpoint;
+pub mod error_body;
 pub mod folder;
 pub mod object;
 pub mod reported;

@@ -259,18 +259,82 @@ class Dribble(Recorder):
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_codes_that_come_late(nginx, chunked):
-    """A chunk of each byte: the code itself is in pieces only there, and is then not found."""
+    """Also with a chunk of each byte, when the code itself is in pieces."""
     slow = Dribble()
     n = nginx(f"""location /m/ {{
         s3_private_bucket example-bucket; s3_private_bucket_endpoint {slow.url};
     }}""")
-    for code, status in (("SignatureDoesNotMatch", 404 if chunked else 502), ("AccessDenied", 404)):
+    for code, status in (("SignatureDoesNotMatch", 502), ("AccessDenied", 404)):
         body = f"<Error><Code>{code}</Code><Message>hush</Message></Error>".encode()
         slow.answer = lambda head, body=body: (403, chunked, body)
         for _ in range(3):
             r = n.get("/m/a")
             assert r.status == status and b"hush" not in r.body
+        assert f"S3 answered 403 {code} for" in n.error_log()
     slow.close()
+
+
+def is_read(s):
+    """Whether the other end of a connection on loopback has read all that was sent."""
+    ends = [f"0100007F:{port:04X}" for port in (s.getsockname()[1], s.getpeername()[1])]
+    queues = {tuple(f[1:3]): f[4].split(":") for f in map(str.split, open("/proc/net/tcp"))}
+    sent, arrived = queues.get(tuple(ends)), queues.get(tuple(ends[::-1]))
+    return sent and arrived and (int(sent[0], 16), int(arrived[1], 16)) == (0, 0)
+
+
+class Pieces(Recorder):
+    """Answers with the pieces of `said`, each when the one before was read, and closes."""
+
+    said = ()
+
+    def serve(self, s, _):
+        # nginx closes a connection whose rest it does not need.
+        with contextlib.suppress(OSError), s, s.makefile("rb") as f:
+            self.requests.append(read_head(f))
+            for piece in self.said:
+                s.sendall(piece)
+                wait_until(lambda: is_read(s), "a piece to be read")
+
+
+@pytest.mark.parametrize("cache", ["", "proxy_cache z; proxy_cache_valid 403 404 1h;"])
+def test_codes_that_are_in_pieces(nginx, tmp_path, cache):
+    """Neither a chunk's end nor a packet's hides a fault; what is missing stays 404."""
+    origin = Pieces()
+    n = nginx(
+        f"""location /m/ {{
+            s3_private_bucket example-bucket; s3_private_bucket_endpoint {origin.url};
+            s3_private_bucket_auth none; {cache}
+        }}""",
+        f"proxy_cache_path {tmp_path}/cache keys_zone=z:1m;",
+    )
+    unframed, chunked = b"HTTP/1.0 %d X\r\n\r\n", b"HTTP/1.1 %d X\r\nTransfer-Encoding: chunked\r\n\r\n"
+    done = 0
+    for i, (status, seen, pieces) in enumerate([
+        (403, 502, [unframed, b"<Error><Code>SignatureDoesNotMatch</Code>hush"]),
+        (403, 404, [unframed, b"<Error><Code>AccessDenied</Code>hush"]),
+        (404, 502, [unframed, b"<Error><Code>NoSuch", b"Bucket</Code>hush"]),
+        (404, 404, [unframed + b"<Error>", b"<Code>NoSuchKey</Code>hush"]),
+        # Nobody can tell what it means.
+        (403, 502, [unframed, b"<Error>hush"]),
+        (404, 502, [unframed]),
+        (404, 502, [unframed, b"hush" * 300]),
+        # An error page of a proxy before S3 has no code, and needs none.
+        (503, 503, [unframed, b"<html>hush"]),
+        (404, 502, [chunked + b"13;x=y\r\n<Error><Code>NoSuch\r\n", b"17\r\nBucket</Code>hush</Error>\r\n0\r\n\r\n"]),
+        (403, 404, [chunked + b"c\r\n<Error><Code\r\n14\r", b"\n>AccessDenied</Code>\r\n0\r\n\r\n"]),
+        (403, 502, [chunked, b"<Error><Code>AccessDenied</Code>hush"]),
+        (404, 404, [chunked, b"0\r\n\r\n"]),
+    ]):  # fmt: skip
+        origin.said = [pieces[0] % status, *pieces[1:]]
+        for _ in range(2):
+            r = n.get(f"/m/{i}")
+            assert r.status == seen and b"hush" not in r.body, pieces
+            # The page does not wait for nginx to be done with S3.
+            done += 1
+            wait_until(lambda done=done: n.access_log().count("\n") == done, "the end of the request")
+        assert len(origin.requests) == (1 if cache and seen == 404 else 2), pieces
+        origin.requests.clear()
+    origin.close()
 
 
 class Bytes(Recorder):

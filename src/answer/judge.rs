@@ -22,11 +22,10 @@ use crate::nginx::headers::find;
 use crate::request::error_code::remember;
 use crate::request::object::{object_mut, Object};
 use crate::request::sign::{has_condition, method};
-use crate::s3::answer::{
-    cached_code, chunks_are_complete, error_code, shown, Advice, Class, Shown,
-};
+use crate::s3::answer::{cached_code, shown, Advice, Class, Shown};
 use crate::s3::auth::sigv4::Method;
 use crate::s3::auth::Auth;
+use crate::s3::error_body::{ErrorBody, Framing};
 use crate::s3::folder::with_slash;
 
 /// Watches the answer to a request that the proxy module has begun.
@@ -102,9 +101,6 @@ unsafe extern "C" fn process_header(r: *mut ngx_http_request_t) -> ngx_int_t {
     }
 }
 
-/// How much of an error's body is waited for: the code stands near its beginning.
-const ENOUGH: usize = 1024;
-
 /// Decides what becomes of the answer whose headers are read, or waits for more of it.
 unsafe fn judge(
     r: *mut ngx_http_request_t,
@@ -115,13 +111,13 @@ unsafe fn judge(
     let Ok(status) = u16::try_from(u.headers_in.status_n) else { return Status::NGX_OK.into() };
     // SAFETY: r is the request of u, whose buffer holds what has arrived.
     unsafe {
-        if shown(status, None, false).is_none() {
+        let Some(shown) = shown(status, None, false) else {
             if !is_endless(r, u, status) {
                 return Status::NGX_OK.into();
             }
             log::of_request(r, NGX_LOG_ERR, "S3 answered without a valid length or chunks");
             return NGX_HTTP_UPSTREAM_INVALID_HEADER as ngx_int_t;
-        }
+        };
         if !serving.masks {
             return Status::NGX_OK.into();
         }
@@ -130,26 +126,25 @@ unsafe fn judge(
             _ => &[],
         };
         let head = method(r) == Some(Method::Head);
-        let length = u.headers_in.content_length_n;
-        let chunked = u.headers_in.chunked() != 0;
         let cached = is_cached(u);
-        let code = match (cached, head) {
-            (true, _) => cached_code(status),
-            (_, true) => None,
-            _ => error_code(body),
-        };
-        let arrived = match usize::try_from(length) {
-            Ok(length) if !chunked => body.len() >= length,
-            _ => chunks_are_complete(body),
-        };
-        let room = u.buffer.last < u.buffer.end && body.len() < ENOUGH;
-        let is_coming = !cached && !head && (length > 0 || chunked) && !arrived;
-        if is_coming && code.is_none() && room {
+        let framing = framing(u, head || cached);
+        let body = ErrorBody::new(body, framing);
+        let code = if cached { cached_code(status) } else { body.code.as_deref() };
+        // nginx takes the end of a connection for a cut header, so that it is waited for only where
+        // the code decides.
+        let decides = framing != Framing::Close || shown.class != Class::Kept;
+        if body.is_coming() && decides && u.buffer.last < u.buffer.end {
             return Status::NGX_AGAIN.into();
         }
 
-        let Some(shown) = decide(r, serving, object, status, code) else {
-            return Status::NGX_OK.into();
+        let shown = match shown.class {
+            Class::Missing | Class::Fault if body.is_unknown(framing) => {
+                Shown { status: 502, class: Class::Fault }
+            }
+            _ => match decide(r, serving, object, status, code) {
+                Some(shown) => shown,
+                None => return Status::NGX_OK.into(),
+            },
         };
         if !cached {
             report(r, u, serving, object, (status, head), code, shown);
@@ -169,6 +164,18 @@ unsafe fn judge(
         }
     }
     Status::NGX_OK.into()
+}
+
+/// What ends the body of an answer. `empty`: there is none, whatever the headers say.
+fn framing(u: &ngx_http_upstream_t, empty: bool) -> Framing {
+    if empty {
+        return Framing::Length(0);
+    }
+    match usize::try_from(u.headers_in.content_length_n) {
+        _ if u.headers_in.chunked() != 0 => Framing::Chunked,
+        Ok(length) => Framing::Length(length),
+        Err(_) => Framing::Close,
+    }
 }
 
 /// Whether nginx has the answer from its cache.

@@ -96,28 +96,6 @@ pub fn cached_code(status: u16) -> Option<&'static [u8]> {
     (status == 400).then_some(b"KeyTooLongError")
 }
 
-/// Whether the part of a chunked body that has arrived is all of it: a chunk of no bytes, and the
-/// trailer (RFC 9112, 7.1).
-pub fn chunks_are_complete(body: &[u8]) -> bool {
-    body.ends_with(b"\r\n\r\n")
-        && body.split(|&b| b == b'\n').any(|line| {
-            let size = line.split(|&b| b == b';' || b == b'\r').next().unwrap_or_default();
-            !size.is_empty() && size.iter().all(|&b| b == b'0')
-        })
-}
-
-/// The longest error code that is believed.
-const MAX_CODE: usize = 64;
-
-/// Finds S3's error code in the part of a body that has arrived, chunked or not.
-pub fn error_code(body: &[u8]) -> Option<&[u8]> {
-    const OPEN: &[u8] = b"<Code>";
-    let at = body.windows(OPEN.len()).position(|w| w == OPEN)? + OPEN.len();
-    let len = body[at..].iter().position(|b| !b.is_ascii_alphanumeric())?;
-    let code = &body[at..at + len];
-    ((1..=MAX_CODE).contains(&len) && body[at + len..].starts_with(b"</Code>")).then_some(code)
-}
-
 /// What an operator can do about an answer.
 #[derive(Default)]
 pub struct Advice<'a> {
@@ -231,23 +209,6 @@ mod tests {
     }
 
     #[test]
-    fn chunks_come_to_an_end() {
-        for (body, complete) in [
-            ("0\r\n\r\n", true),
-            ("4\r\nhush\r\n0\r\n\r\n", true),
-            ("4\r\nhush\r\n0\r\nX-Trailer: x\r\n\r\n", true),
-            ("4\r\nhush\r\n000;a=b\r\n\r\n", true),
-            ("4\r\nhush\r\n0\r\nX-Trailer: x\r\n", false),
-            ("4\r\nhush\r\n0\r\n", false),
-            ("4\r\nhush\r\n", false),
-            ("10\r\n\r\n", false),
-            ("", false),
-        ] {
-            assert_eq!(chunks_are_complete(body.as_bytes()), complete, "{body:?}");
-        }
-    }
-
-    #[test]
     fn answers_are_shown_as_what_they_mean() {
         use Class::{Client, Fault, Kept, Missing};
         for (status, code, expected) in [
@@ -320,24 +281,6 @@ mod tests {
             assert_eq!(shown(status, cached_code(status), true), Some(missing), "{status}");
         }
         assert_eq!(shown(200, cached_code(200), true), None);
-    }
-
-    #[test]
-    fn codes_are_found_in_what_has_arrived() {
-        let long = format!("<Code>{}</Code>", "A".repeat(65));
-        for (body, code) in [
-            ("<?xml version=\"1.0\"?>\n<Error><Code>NoSuchKey</Code><Message>", Some("NoSuchKey")),
-            ("1a\r\n<Error><Code>SlowDown</Code>\r\n", Some("SlowDown")),
-            ("<Error><Code>NoSuch", None),
-            ("<Error><Code>NoSuchKey</Cod", None),
-            ("<Error><Code></Code>", None),
-            ("<Error><Code>a b</Code>", None),
-            ("<Error><Code>a\n[emerg]</Code>", None),
-            (&long, None),
-            ("", None),
-        ] {
-            assert_eq!(error_code(body.as_bytes()), code.map(str::as_bytes), "{body}");
-        }
     }
 
     #[test]

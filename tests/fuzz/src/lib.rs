@@ -12,11 +12,12 @@ mod module {
         pub mod sigv4;
     }
     pub mod endpoint;
+    pub mod error_body;
     pub mod object;
     pub mod resolver;
 }
 
-pub use module::{answer, auth, endpoint, object, resolver};
+pub use module::{answer, auth, endpoint, error_body, object, resolver};
 
 /// The fields of an input, which stand between bytes that no UTF-8 text has. The last field may
 /// have any byte.

@@ -1,9 +1,8 @@
 //! S3's errors: status, headers and the body as it arrives.
 #![no_main]
 
-use fuzz::answer::{
-    cached_code, chunks_are_complete, error_code, is_hidden, reason, shown, Advice, Class,
-};
+use fuzz::answer::{cached_code, is_hidden, reason, shown, Advice, Class};
+use fuzz::error_body::{Arrived, Code, ErrorBody, Framing, MAX_CODE};
 use fuzz::fields;
 use libfuzzer_sys::fuzz_target;
 
@@ -11,18 +10,9 @@ fuzz_target!(|data: &[u8]| {
     let [status, header, pass, skew, body] = fields(data);
     let status = std::str::from_utf8(status).ok().and_then(|s| s.parse().ok()).unwrap_or(403);
 
-    let code = error_code(body);
-    if let Some(code) = code {
-        assert!((1..=64).contains(&code.len()) && code.iter().all(u8::is_ascii_alphanumeric));
-    }
-    // What was found in a part is not changed by the rest.
-    if let Some(early) = (0..body.len()).find_map(|end| error_code(&body[..end])) {
-        assert_eq!(Some(early), code);
-    }
-
-    let more = [body, b"\r\n0\r\n\r\n"].concat();
-    assert!(chunks_are_complete(&more));
-    assert!(!chunks_are_complete(body) || body.ends_with(b"\r\n\r\n"));
+    let framings = [Framing::Close, Framing::Length(body.len() / 2), Framing::Chunked];
+    let [code, ..] = framings.map(|framing| check_body(body, framing));
+    let code = code.as_deref();
 
     for code in [code, None, cached_code(status)] {
         let Some(shown) = shown(status, code) else {
@@ -48,3 +38,25 @@ fuzz_target!(|data: &[u8]| {
     let text = advice.to_string() + &Advice { region: None, ..advice }.to_string();
     assert!(text.bytes().all(|b| b.is_ascii_graphic() || b == b' '), "it is logged");
 });
+
+/// Looks at a body as it grows.
+fn check_body(body: &[u8], framing: Framing) -> Option<Code> {
+    let whole = ErrorBody::new(body, framing);
+    if let Some(code) = whole.code {
+        assert!((1..=MAX_CODE).contains(&code.len()) && code.iter().all(u8::is_ascii_alphanumeric));
+        assert!(!whole.is_coming() && !whole.is_unknown(framing));
+    }
+    assert!(whole.text_len <= body.len());
+    let mut last: Option<ErrorBody> = None;
+    for end in 0..=body.len() {
+        let part = ErrorBody::new(&body[..end], framing);
+        if let Some(before) = last {
+            // What was found in a part is not changed by the rest.
+            assert!(before.code.is_none() || before.code.as_deref() == part.code.as_deref());
+            assert!(before.arrived == Arrived::Part || before.arrived == part.arrived);
+            assert!(before.text_len <= part.text_len);
+        }
+        last = Some(part);
+    }
+    whole.code
+}

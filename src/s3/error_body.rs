@@ -1,0 +1,339 @@
+//! The body of an error of S3, as far as it has arrived: its code, wherever the pieces break.
+
+use core::ops::Deref;
+
+/// The longest error code that is believed, in bytes.
+pub const MAX_CODE: usize = 64;
+
+/// How much of an error's text is waited for, in bytes: the code stands near its beginning.
+pub const ENOUGH: usize = 1024;
+
+/// What ends a body (RFC 9112, 6.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// So many bytes.
+    Length(usize),
+    /// The last chunk.
+    Chunked,
+    /// The end of the connection.
+    Close,
+}
+
+/// Whether a body is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrived {
+    /// More of it can come.
+    Part,
+    /// All of it.
+    Whole,
+    /// Its chunks are none, so that nobody can tell.
+    Broken,
+}
+
+/// An error code: 1 to [`MAX_CODE`] ASCII letters and digits.
+#[derive(Clone, Copy)]
+pub struct Code {
+    bytes: [u8; MAX_CODE],
+    len: usize,
+}
+
+impl Deref for Code {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+/// What is known of a body.
+pub struct ErrorBody {
+    /// S3's error code ("Error responses", Amazon S3 API Reference): the first `<Code>` of the text,
+    /// once its end is there.
+    pub code: Option<Code>,
+    pub arrived: Arrived,
+    /// How many bytes of text have arrived, without what frames them.
+    pub text_len: usize,
+}
+
+impl ErrorBody {
+    /// Looks at the beginning of a body, as it is on the wire.
+    pub fn new(wire: &[u8], framing: Framing) -> Self {
+        let (mut search, mut text_len) = (Search::Open(0), 0);
+        let mut each = |text: &[u8]| {
+            text_len += text.len();
+            search.feed(text);
+        };
+        let arrived = match framing {
+            Framing::Chunked => each_chunk(wire, each),
+            Framing::Close => {
+                each(wire);
+                Arrived::Part
+            }
+            Framing::Length(len) => match wire.get(..len) {
+                Some(text) => {
+                    each(text);
+                    Arrived::Whole
+                }
+                None => {
+                    each(wire);
+                    Arrived::Part
+                }
+            },
+        };
+        let code = if let Search::Found(code) = search { Some(code) } else { None };
+        ErrorBody { code, arrived, text_len }
+    }
+
+    /// Whether the code can still come, and is worth to be waited for.
+    pub fn is_coming(&self) -> bool {
+        self.code.is_none() && self.arrived == Arrived::Part && self.text_len < ENOUGH
+    }
+
+    /// Whether there is no code, and nobody can tell whether S3 sent one: the body was cut, or only
+    /// the end of its connection would tell that it was not.
+    pub fn is_unknown(&self, framing: Framing) -> bool {
+        self.code.is_none()
+            && match (framing, self.arrived) {
+                (Framing::Close, _) | (_, Arrived::Broken) => true,
+                (_, Arrived::Part) => self.text_len < ENOUGH,
+                (_, Arrived::Whole) => false,
+            }
+    }
+}
+
+/// Calls `each` with the text of every chunk, the last one as far as it has arrived (RFC 9112, 7.1).
+fn each_chunk(mut wire: &[u8], mut each: impl FnMut(&[u8])) -> Arrived {
+    loop {
+        let Some((line, rest)) = line(wire) else { return Arrived::Part };
+        let Some(size) = chunk_size(line) else { return Arrived::Broken };
+        if size == 0 {
+            return after_trailer(rest);
+        }
+        let Some((text, rest)) = rest.split_at_checked(size) else {
+            each(rest);
+            return Arrived::Part;
+        };
+        each(text);
+        wire = match rest {
+            [b'\r', b'\n', rest @ ..] | [b'\n', rest @ ..] => rest,
+            [] | [b'\r'] => return Arrived::Part,
+            _ => return Arrived::Broken,
+        };
+    }
+}
+
+/// Whether the trailer has come to its end, an empty line.
+fn after_trailer(mut wire: &[u8]) -> Arrived {
+    while let Some((line, rest)) = line(wire) {
+        if line.is_empty() {
+            return Arrived::Whole;
+        }
+        wire = rest;
+    }
+    Arrived::Part
+}
+
+/// Splits off a line, without its end.
+fn line(wire: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = wire.iter().position(|&b| b == b'\n')?;
+    let line = &wire[..end];
+    Some((line.strip_suffix(b"\r").unwrap_or(line), &wire[end + 1..]))
+}
+
+/// The size of a chunk, without its extensions.
+fn chunk_size(line: &[u8]) -> Option<usize> {
+    let digits = line.split(|&b| b == b';').next()?.trim_ascii_end();
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_usize, |size, &b| {
+        let digit = char::from(b).to_digit(16)?;
+        size.checked_mul(16)?.checked_add(digit as usize)
+    })
+}
+
+/// The search for a code, in pieces of text.
+enum Search {
+    /// So many bytes of [`Search::OPEN`] were seen.
+    Open(usize),
+    /// The code, as far as it goes.
+    Code(Code),
+    /// The code, and so many bytes of [`Search::CLOSE`].
+    Close(Code, usize),
+    Found(Code),
+    /// What stands in the first element is no code.
+    Failed,
+}
+
+impl Search {
+    const OPEN: &'static [u8] = b"<Code>";
+    const CLOSE: &'static [u8] = b"</Code>";
+
+    fn feed(&mut self, text: &[u8]) {
+        for &b in text {
+            *self = match self {
+                Search::Open(seen) => Self::opened(*seen, b),
+                Search::Code(code) => match code.bytes.get_mut(code.len) {
+                    Some(next) if b.is_ascii_alphanumeric() => {
+                        *next = b;
+                        code.len += 1;
+                        continue;
+                    }
+                    _ if code.len > 0 && b == Self::CLOSE[0] => Search::Close(*code, 1),
+                    _ => Search::Failed,
+                },
+                Search::Close(_, seen) if Self::CLOSE[*seen] != b => Search::Failed,
+                Search::Close(code, seen) => match *seen + 1 == Self::CLOSE.len() {
+                    true => Search::Found(*code),
+                    false => Search::Close(*code, *seen + 1),
+                },
+                Search::Found(_) | Search::Failed => return,
+            }
+        }
+    }
+
+    fn opened(seen: usize, b: u8) -> Self {
+        // Only its first byte is in the pattern twice.
+        let seen = match b {
+            _ if b == Self::OPEN[seen] => seen + 1,
+            b'<' => 1,
+            _ => 0,
+        };
+        match seen == Self::OPEN.len() {
+            true => Search::Code(Code { bytes: [0; MAX_CODE], len: 0 }),
+            false => Search::Open(seen),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn code(wire: &[u8], framing: Framing) -> Option<String> {
+        let code = ErrorBody::new(wire, framing).code?;
+        Some(String::from_utf8(code.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn codes_are_found_in_what_has_arrived() {
+        let long = format!("<Code>{}</Code>", "A".repeat(65));
+        let longest = "A".repeat(64);
+        for (body, expected) in [
+            ("<?xml version=\"1.0\"?>\n<Error><Code>NoSuchKey</Code><Message>", Some("NoSuchKey")),
+            ("<<Code>SlowDown</Code><Code>NoSuchKey</Code>", Some("SlowDown")),
+            (&format!("<Code>{longest}</Code>"), Some(&longest)),
+            ("<Error><Code>NoSuch", None),
+            ("<Error><Code>NoSuchKey</Cod", None),
+            ("<Error><Code></Code>", None),
+            ("<Error><Code>a b</Code>", None),
+            ("<Error><Code>a<Code>b</Code>", None),
+            ("<Error><Code>a\n[emerg]</Code>", None),
+            (&long, None),
+            ("", None),
+        ] {
+            assert_eq!(code(body.as_bytes(), Framing::Close).as_deref(), expected, "{body}");
+            let all = Framing::Length(body.len());
+            assert_eq!(code(body.as_bytes(), all).as_deref(), expected, "{body}");
+        }
+        let next = b"<Code>NoSuchKey</Code>HTTP/1.1 200 OK";
+        assert_eq!(code(next, Framing::Length(12)), None, "the next answer is no text");
+    }
+
+    #[test]
+    fn bodies_come_to_an_end() {
+        use Arrived::{Broken, Part, Whole};
+        for (body, arrived) in [
+            ("0\r\n\r\n", Whole),
+            ("4\r\nhush\r\n0\r\n\r\n", Whole),
+            ("4\nhush\n0\n\n", Whole),
+            ("4\r\nhush\r\n0\r\nX-Trailer: x\r\n\r\n", Whole),
+            ("4 \r\nhush\r\n000;a=b\r\n\r\n", Whole),
+            ("4\r\nhush\r\n0\r\nX-Trailer: x\r\n", Part),
+            ("4\r\nhush\r\n0\r\n", Part),
+            ("4\r\nhush\r\n", Part),
+            ("4\r\nhush\r", Part),
+            ("10\r\n\r\n", Part),
+            ("", Part),
+            ("4\r\nhush!", Broken),
+            ("<html>\r\n", Broken),
+            ("+4\r\nhush\r\n", Broken),
+            ("\r\n", Broken),
+            ("10000000000000000\r\n", Broken),
+        ] {
+            let seen = ErrorBody::new(body.as_bytes(), Framing::Chunked).arrived;
+            assert_eq!(seen, arrived, "{body:?}");
+        }
+        for (length, arrived) in [(4, Whole), (3, Whole), (5, Part)] {
+            assert_eq!(ErrorBody::new(b"hush", Framing::Length(length)).arrived, arrived);
+        }
+        assert_eq!(ErrorBody::new(b"hush", Framing::Close).arrived, Part);
+    }
+
+    #[test]
+    fn what_is_waited_for_and_what_is_unknown() {
+        let long = " ".repeat(ENOUGH);
+        for (body, framing, is_coming, is_unknown) in [
+            ("", Framing::Length(0), false, false),
+            ("", Framing::Length(9), true, true),
+            (&long, Framing::Length(9000), false, false),
+            ("<Code>a</Code>", Framing::Length(9000), false, false),
+            ("", Framing::Close, true, true),
+            (&long, Framing::Close, false, true),
+            ("<Code>a</Code>", Framing::Close, false, false),
+            ("4\r\nhush\r\n", Framing::Chunked, true, true),
+            ("4\r\nhush\r\n0\r\n\r\n", Framing::Chunked, false, false),
+            ("hush\r\n", Framing::Chunked, false, true),
+        ] {
+            let seen = ErrorBody::new(body.as_bytes(), framing);
+            assert_eq!(seen.is_coming(), is_coming, "{body} {framing:?}");
+            assert_eq!(seen.is_unknown(framing), is_unknown, "{body} {framing:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn found_wherever_the_pieces_break(
+            before in "[ -~\n]{0,40}",
+            code in "[0-9A-Za-z]{1,64}",
+            behind in "[ -~\n]{0,20}",
+            sizes in proptest::collection::vec(1_usize..20, 1..8),
+            extension in "(|;a=b| ;c)",
+            trailer in "(|X-A: b\r\n)",
+        ) {
+            prop_assume!(!before.contains("<Code>"));
+            let text = format!("{before}<Code>{code}</Code>{behind}").into_bytes();
+            let there = text.len() - behind.len();
+
+            // The wire, and how much of the text has arrived with each of its bytes.
+            let (mut wire, mut arrived) = (Vec::new(), Vec::new());
+            let (mut rest, mut sizes) = (&text[..], sizes.iter().cycle());
+            while !rest.is_empty() {
+                let (chunk, behind) = rest.split_at(rest.len().min(*sizes.next().unwrap()));
+                wire.extend(format!("{:x}{extension}\r\n", chunk.len()).bytes());
+                arrived.resize(wire.len(), text.len() - rest.len());
+                for &b in chunk {
+                    wire.push(b);
+                    arrived.push(arrived.last().unwrap() + 1);
+                }
+                wire.extend(b"\r\n");
+                rest = behind;
+                arrived.resize(wire.len(), text.len() - rest.len());
+            }
+            wire.extend(format!("0{extension}\r\n{trailer}\r\n").bytes());
+            arrived.resize(wire.len(), text.len());
+
+            for cut in 0..=wire.len() {
+                let seen = ErrorBody::new(&wire[..cut], Framing::Chunked);
+                let len = if cut == 0 { 0 } else { arrived[cut - 1] };
+                prop_assert_eq!(seen.text_len, len);
+                let expected = (len >= there).then_some(code.as_bytes());
+                prop_assert_eq!(seen.code.as_deref(), expected);
+                let end = if cut == wire.len() { Arrived::Whole } else { Arrived::Part };
+                prop_assert_eq!(seen.arrived, end);
+            }
+        }
+    }
+}
