@@ -7,3 +7,4 @@ pub mod error_body;
 pub mod folder;
 pub mod object;
 pub mod reported;
+pub mod version;

@@ -1,7 +1,9 @@
 """What S3's answers are not to do: steer nginx, act for the site, blame it for what its clients ask."""
 
 import re
+import socket
 import subprocess
+import threading
 
 import pytest
 from harness import NGINX, Recorder, tiny_s3, wait_until
@@ -269,3 +271,129 @@ def test_the_error_of_a_page_is_its_own(nginx, origin, tmp_path):
     log = tmp_path / "codes.log"
     expected = ["/inner/missing AccessDenied", "/m/a.html -"]
     wait_until(lambda: log.exists() and sorted(log.read_text().splitlines()) == expected, "both lines")
+
+
+# --- parts of another version --------------------------------------------------------------
+
+NEW = b"the new object, longer than the old one"
+
+
+def careless(etag='"new"', modified="Tue, 03 Nov 2026 10:00:00 GMT"):
+    """Ignores If-Range, as SeaweedFS and Ceph do."""
+
+    def answer(r):
+        common = [("ETag", etag), ("Last-Modified", modified), ("Accept-Ranges", "bytes")]
+        common = [(name, value) for name, value in common if value]
+        if not (rng := r.get("Range")):
+            return 200, common, NEW
+        first, _, last = rng.removeprefix("bytes=").partition("-")
+        first, last = int(first), min(int(last or len(NEW)), len(NEW) - 1)
+        cr = ("Content-Range", f"bytes {first}-{last}/{len(NEW)}")
+        return 206, [*common, cr], NEW[first : last + 1]
+
+    return answer
+
+
+IF_RANGES = [('"old"', 200), ("Mon, 02 Nov 2026 10:00:00 GMT", 200), ('W/"new"', 200), ('"new"', 206),
+             ("Tue, 03 Nov 2026 10:00:00 GMT", 206)]  # fmt: skip
+WAYS = {
+    "plain": ("", ""),
+    "pass": ("s3_private_bucket_errors pass;", ""),
+    "sigv4": ("s3_private_bucket_auth sigv4 access_key_id=a secret_access_key=data:b;", ""),
+    "off": ("proxy_next_upstream off;", ""),
+    "tries": ("proxy_next_upstream_tries 1; proxy_next_upstream_timeout 1ms;", ""),
+    "unbuffered": ("proxy_buffering off;", ""),
+    "group": ("s3_private_bucket_endpoint http://s3.example.com upstream=one;",
+              "upstream one {{ server 127.0.0.1:{0}; keepalive 4; }}"),
+    "group-of-two": ("s3_private_bucket_endpoint http://s3.example.com upstream=two;",
+                     "upstream two {{ server 127.0.0.1:{0}; server localhost:{0}; keepalive 4; }}"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("if_range, status", IF_RANGES)
+def test_a_part_of_another_version_is_not_joined(around, origin, tmp_path, way, if_range, status):
+    location, http = WAYS[way]
+    n = around(f"{location} access_log {tmp_path}/states.log states;",
+               http.format(origin.port) + "log_format states '$upstream_status|$s3_private_bucket_error';")  # fmt: skip
+    origin.answer = careless()
+    headers = {"Range": "bytes=8-", "If-Range": if_range}
+    for method in ("GET", "HEAD", "GET"):
+        r = n.get("/m/a", headers=headers, method=method)
+        assert (r.status, r.get("ETag")) == (status, '"new"')
+        assert r.body == (b"" if method == "HEAD" else NEW if status == 200 else NEW[8:])
+        asked = origin.requests[-1 if status == 206 else -2 :]
+        assert [a.get("Range") for a in asked] == (["bytes=8-"] if status == 206 else ["bytes=8-", None])
+        if status == 200:
+            first, second = (dict(a.headers) for a in asked)
+            assert first.pop("Range") and first.pop("If-Range") == if_range
+            assert first == second and {a.method for a in asked} == {method}
+    states = "206, 200|-" if status == 200 else "206|-"
+    log = tmp_path / "states.log"
+    wait_until(lambda: log.read_text().splitlines() == [states] * 3, "three lines")
+    # No server is to blame.
+    origin.answer = tiny_s3
+    assert n.get("/m/a").status == 200
+    assert "[error]" not in n.error_log()
+
+
+@pytest.mark.parametrize("etag, modified", [("", ""), ('W/"old"', "")])
+def test_a_part_without_a_validator_is_not_joined(around, origin, etag, modified):
+    n = around()
+    origin.answer = careless(etag, modified)
+    r = n.get("/m/a", headers={"Range": "bytes=8-", "If-Range": '"old"'})
+    assert (r.status, r.body) == (200, NEW)
+    # Without a condition it is what the client asked for.
+    r = n.get("/m/a", headers={"Range": "bytes=8-"})
+    assert (r.status, r.body, len(origin.requests)) == (206, NEW[8:], 3)
+
+
+@pytest.mark.parametrize("errors", ["mask", "pass"])
+def test_where_nginx_cannot_ask_again(around, origin, errors):
+    """A part that comes though none was asked for; a body that is not there any more."""
+    n = around(f"s3_private_bucket_errors {errors};")
+    partial = careless()
+    origin.answer = lambda r: (206, [("ETag", '"new"'), ("Content-Range", "bytes 8-9/99")], b"ab")
+    headers = {"Range": "bytes=8-", "If-Range": '"old"'}
+    r = n.get("/m/a", headers=headers)
+    assert r.status == 412 and b"ab" != r.body and len(origin.requests) == 2
+    n = around(f"s3_private_bucket_errors {errors}; proxy_pass_request_body on; proxy_request_buffering off;")
+    origin.answer = partial
+    r = n.get("/m/a", headers=headers, body=b"body")
+    assert r.status == 412 and NEW[8:] not in r.body
+
+
+def test_servers_that_fail_behind_it_are_asked_as_often_as_ever(around, origin):
+    n = around("s3_private_bucket_endpoint http://s3.example.com upstream=two; proxy_next_upstream http_500;",
+               f"upstream two {{ server 127.0.0.1:{origin.port}; server localhost:{origin.port}; }}")  # fmt: skip
+    origin.answer = lambda r: careless()(r) if r.get("Range") else (500, [], b"")
+    assert n.get("/m/a", headers={"Range": "bytes=8-", "If-Range": '"old"'}).status in (500, 502)
+    assert len(origin.requests) <= 4
+
+
+def test_caches_and_slices_answer_ranges_themselves(around, origin):
+    n = around("proxy_cache z; proxy_cache_valid 200 206 1h; slice 16;")
+    origin.answer = careless()
+    r = n.get("/m/a", headers={"Range": "bytes=8-", "If-Range": '"old"'})
+    assert (r.status, r.body) == (200, NEW)
+    r = n.get("/m/a", headers={"Range": "bytes=8-", "If-Range": '"new"'})
+    assert (r.status, r.body) == (206, NEW[8:])
+    assert all(a.get("If-Range") is None for a in origin.requests)
+
+
+def test_a_client_that_leaves_while_it_is_asked_again(around, origin):
+    n = around()
+    answer, gate = careless(), threading.Event()
+
+    def slowly(r):
+        if not r.get("Range"):
+            gate.wait(30)
+        return answer(r)
+
+    origin.answer = slowly
+    with socket.create_connection(("127.0.0.1", n.port)) as s:
+        s.sendall(b'GET /m/a HTTP/1.1\r\nHost: a\r\nRange: bytes=8-\r\nIf-Range: "old"\r\n\r\n')
+        origin.wait(1)
+    wait_until(lambda: "499" in n.access_log(), "nginx to see that it left")
+    gate.set()
+    assert n.get("/m/a").body == NEW

@@ -194,3 +194,28 @@ def test_verification_can_be_switched_off(serve, s3, ca, bucket):
         *tls(s3, ca, f"location /m/ {{ s3_private_bucket {bucket}; proxy_ssl_verify off; }}")
     )
     assert n.get("/m/index.html").body == b"body of index.html"
+
+
+def test_a_download_of_a_replaced_object_begins_anew(serve, s3, bucket):
+    """SeaweedFS ignores If-Range: what a client has would be joined to the end of another version."""
+    n = serve("location /m/ { s3_private_bucket example-bucket; }")
+    s3.put(bucket, "replaced.bin", b"old " * 1000)
+    old = n.get("/m/replaced.bin")
+    s3.put(bucket, "replaced.bin", b"new " * 1001)
+    headers = {"Range": "bytes=2000-", "If-Range": old.get("ETag")}
+    r = n.get("/m/replaced.bin", headers=headers)
+    assert (r.status, r.body) == (200, b"new " * 1001)
+    r = n.get("/m/replaced.bin", headers=headers | {"If-Range": r.get("ETag")})
+    assert (r.status, r.body) == (206, b"new " * 501)
+
+
+def test_a_backslash_opens_no_folder(serve, s3, bucket):
+    s3.put(bucket, "closed/x", b"closed")
+    n = serve("""location /m/ { s3_private_bucket example-bucket; }
+        location /m/closed/ { deny all; }
+        location /t/ { s3_private_bucket example-bucket prefix=tenants/$arg_t/; }""")
+    s3.put(bucket, "tenants/other/x", b"other")
+    assert n.get("/m/closed/x").status == 403
+    for target in ("/m/closed%5Cx", "/m/%5Cclosed/x", "/m/closed%5C/x", "/m/a%5C..%5Cclosed/x"):
+        assert n.get(target).status == 400, target
+    assert n.get("/t/other/x").status == 404 and n.get("/t/x?t=other").body == b"other"

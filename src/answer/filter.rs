@@ -67,7 +67,8 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
             if let Some((u, object)) = answering(r) {
                 let hidden = |name: &[u8]| is_hidden(name, &serving.pass_headers);
                 hide(&mut (*r).headers_out.headers, hidden);
-                if serving.masks && mask(r, u, serving, object).is_none() {
+                let is_judged = serving.masks || object.answer.shown.is_some();
+                if is_judged && mask(r, u, serving, object).is_none() {
                     return Status::NGX_ERROR.into();
                 }
             }

@@ -16,6 +16,7 @@ use ngx::ffi::{
     NGX_HTTP_UPSTREAM_INVALID_HEADER, NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_WARN,
 };
 
+use super::whole;
 use crate::location::{serving, Serving};
 use crate::log;
 use crate::nginx::headers::find;
@@ -61,7 +62,10 @@ unsafe extern "C" fn reinit_request(r: *mut ngx_http_request_t) -> ngx_int_t {
         }
         object.answer.headers_are_read = false;
         object.answer.shown = None;
-        rc
+        match rc == Status::NGX_OK.into() {
+            true => whole::reinit(r, u, object),
+            false => rc,
+        }
     }
 }
 
@@ -97,6 +101,9 @@ unsafe extern "C" fn process_header(r: *mut ngx_http_request_t) -> ngx_int_t {
         else {
             return Status::NGX_ERROR.into();
         };
+        if whole::is_of_another_version(r, u) {
+            return whole::ask(r, u, object);
+        }
         judge(r, u, serving, object)
     }
 }

@@ -46,6 +46,28 @@ pub unsafe fn concat<const N: usize>(
     Ok(ngx_str_t { len: out.len(), data: out.as_mut_ptr() })
 }
 
+/// Copies a structure into the request's pool.
+///
+/// # Errors
+/// When memory ran out.
+///
+/// # Safety
+/// `r` is a valid request, and `from` points to a `T`.
+pub unsafe fn copy_in_request<T: Copy>(
+    r: *mut ngx_http_request_t,
+    from: *const T,
+) -> Result<*mut T, Failed> {
+    // SAFETY: the copy is as long as was asked for, and aligned as all that nginx allocates.
+    unsafe {
+        let copy: *mut T = ngx_palloc((*r).pool, size_of::<T>()).cast();
+        if copy.is_null() {
+            return Err(Failed);
+        }
+        ptr::copy_nonoverlapping(from, copy, 1);
+        Ok(copy)
+    }
+}
+
 /// Copies text into the configuration's pool, with the NUL that nginx wants behind file names.
 ///
 /// # Errors

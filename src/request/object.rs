@@ -1,6 +1,6 @@
 //! What one request asks S3 for, and what is known of the answer.
 
-use ngx::ffi::{ngx_http_request_t, ngx_str_t};
+use ngx::ffi::{ngx_http_request_t, ngx_http_upstream_conf_t, ngx_str_t, ngx_uint_t};
 
 use crate::location::ctx_index;
 use crate::nginx::Handler;
@@ -38,8 +38,19 @@ pub struct Answer {
     pub is_kept_from_cache: bool,
     /// What the client sees in place of S3's answer.
     pub shown: Option<Shown>,
+    /// Whether S3 is asked for the whole object, not for the range that the client wants.
+    pub whole: Option<Whole>,
     /// The page that the client gets in place of S3's body.
     pub page: Option<&'static [u8]>,
+}
+
+/// How S3 is asked for a whole object after it sent a part of another version.
+#[derive(Clone, Copy)]
+pub enum Whole {
+    /// nginx is about to ask. Then it goes on with this configuration, and so many servers.
+    Asks { conf: *mut ngx_http_upstream_conf_t, tries: ngx_uint_t },
+    /// It asked.
+    Asked,
 }
 
 /// What the request asks S3 for, if it was handled as such.

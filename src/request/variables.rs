@@ -48,7 +48,7 @@ const HIDDEN: [Variable; 10] = [
     Variable("method", sent_method, 0),
     Variable("date", date, 0),
     Variable("range", conditional, RANGE),
-    Variable("if_range", conditional, mem::offset_of!(ngx_http_headers_in_t, if_range)),
+    Variable("if_range", conditional, IF_RANGE),
     Variable("if_match", conditional, mem::offset_of!(ngx_http_headers_in_t, if_match)),
     Variable("if_none_match", conditional, IF_NONE_MATCH),
     Variable("if_modified_since", conditional, IF_MODIFIED_SINCE),
@@ -97,6 +97,7 @@ unsafe extern "C" fn by_name(
 }
 
 const RANGE: usize = mem::offset_of!(ngx_http_headers_in_t, range);
+const IF_RANGE: usize = mem::offset_of!(ngx_http_headers_in_t, if_range);
 const IF_NONE_MATCH: usize = mem::offset_of!(ngx_http_headers_in_t, if_none_match);
 const IF_MODIFIED_SINCE: usize = mem::offset_of!(ngx_http_headers_in_t, if_modified_since);
 
@@ -256,6 +257,11 @@ unsafe extern "C" fn conditional(
         }
         let main = shared(r);
         let variable = |place| get(r, place);
+        if matches!(data, RANGE | IF_RANGE)
+            && object_mut(r).is_some_and(|o| o.answer.whole.is_some())
+        {
+            return set(v, None);
+        }
         let slice = main.slice_range.and_then(variable);
         let value = match (data, slice) {
             (RANGE, Some(slice)) => Some(slice),
