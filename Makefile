@@ -125,6 +125,7 @@ lint: $(CONFIGURED)
 	cargo fmt --check
 	cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
 	cargo clippy --locked --all-targets -- -D warnings
+	python3 tests/floors.py
 
 clean:
 	rm -rf target

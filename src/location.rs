@@ -7,7 +7,8 @@ use std::rc::Rc;
 
 use ngx::ffi::{ngx_http_request_t, ngx_module_t, ngx_uint_t};
 
-use crate::nginx::value::{Capture, Regex, Value};
+use crate::nginx::http_core::Regex;
+use crate::nginx::value::{Capture, Value};
 use crate::nginx::Handler;
 use crate::s3::auth::sigv4::Signer;
 use crate::s3::auth::Auth;

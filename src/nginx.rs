@@ -1,4 +1,4 @@
-//! A thin ground over nginx that knows nothing of S3: each recurring thing in one way.
+//! A thin ground over nginx, which knows nothing of what it is for: each recurring thing in one way.
 
 pub mod foreign;
 pub mod headers;

@@ -135,9 +135,41 @@ class S3:
             s.sendall(b" " * 10_000)
 
 
+    def cuts_an_error_behind_its_code(self, s, *_):
+        s.sendall(b"HTTP/1.1 403 X\r\nContent-Length: 500\r\n\r\n" + FAULT)
+
+    def stops_behind_a_code(self, s, *_):
+        self.cuts_an_error_behind_its_code(s)
+        self.release.wait()
+
+    def sends_a_code_in_pieces(self, s, *_):
+        s.sendall(b"HTTP/1.1 403 X\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for at in range(0, len(FAULT), 3):
+            piece = FAULT[at : at + 3]
+            for part in (b"%x\r" % len(piece), b"\n" + piece[:1], piece[1:] + b"\r\n"):
+                s.sendall(part)
+        s.sendall(b"0\r\n\r\n")
+
+    def sends_an_error_without_an_end(self, s, *_):
+        s.sendall(b"HTTP/1.1 403 X\r\nConnection: close\r\n\r\n")
+        s.sendall(FAULT)
+
+    def steers_nginx(self, s, answer, _):
+        s.sendall(answer.replace(b"ETag", STEERING + b"ETag"))
+        return True
+
+    def steers_nginx_in_an_error(self, s, *_):
+        s.sendall(b"HTTP/1.1 403 X\r\n%sContent-Length: %d\r\n\r\n%s" % (STEERING, len(FAULT), FAULT))
+
+
+FAULT = b"<Error><Code>InvalidAccessKeyId</Code><Message>hush</Message></Error>"
+STEERING = (b"X-Accel-Redirect: /plain/steered-small\r\nX-Accel-Limit-Rate: 1\r\nX-Accel-Expires: 9999\r\n"
+            b"X-Accel-Buffering: no\r\nSet-Cookie: hush\r\nRefresh: 0\r\nVary: *\r\n")  # fmt: skip
+
 # What a client may get of each. A HEAD's error has no code that could come late.
 DOWN = {502, "502 to HEAD"}
 UNHEARD = {504, "504 to HEAD"}
+TOLD = {502, "404 to HEAD", "502 to HEAD"}
 CUT = DOWN | UNHEARD | {"cut", "header"}
 FAULTS = {
     S3.says_nothing: UNHEARD, S3.closes: DOWN, S3.resets: DOWN, S3.sends_half_a_header: DOWN,
@@ -146,6 +178,9 @@ FAULTS = {
     S3.sends_no_length: DOWN, S3.sends_a_wrong_length: DOWN, S3.sends_a_header_of_10_mb: DOWN,
     S3.speaks_no_http: DOWN, S3.sends_half_an_error: DOWN | {"404 to HEAD"},
     S3.stops_in_an_error: UNHEARD | {"404 to HEAD"}, S3.sends_an_endless_error: {404, "404 to HEAD"},
+    S3.cuts_an_error_behind_its_code: TOLD, S3.stops_behind_a_code: TOLD,
+    S3.sends_a_code_in_pieces: TOLD, S3.sends_an_error_without_an_end: TOLD,
+    S3.steers_nginx: {"whole", "header"}, S3.steers_nginx_in_an_error: TOLD,
 }  # fmt: skip
 
 

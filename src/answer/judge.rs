@@ -159,9 +159,24 @@ unsafe fn judge(
                 remember(r, code);
             }
         }
-        object.answer.shown = Some(shown);
-        if u.cacheable() != 0 && !(shown.class.is_cacheable() && is_valid_for_a_while(r, u, shown))
-        {
+        act(r, u, object, status, shown);
+    }
+    Status::NGX_OK.into()
+}
+
+/// Has nginx act upon what an answer means.
+unsafe fn act(
+    r: *mut ngx_http_request_t,
+    u: &mut ngx_http_upstream_t,
+    object: &mut Object,
+    status: u16,
+    shown: Shown,
+) {
+    object.answer.shown = Some(shown);
+    // SAFETY: u is the upstream of r.
+    unsafe {
+        let is_kept = shown.class.is_cacheable() && is_valid_for_a_while(r, u, shown);
+        if u.cacheable() != 0 && !is_kept {
             object.answer.is_kept_from_cache = true;
             u.set_cacheable(0);
         }
@@ -170,7 +185,6 @@ unsafe fn judge(
             u.headers_in.status_line = ngx_str_t::empty();
         }
     }
-    Status::NGX_OK.into()
 }
 
 /// What ends the body of an answer. `empty`: there is none, whatever the headers say.

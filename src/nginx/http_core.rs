@@ -1,5 +1,7 @@
 //! nginx's core module: what a location, a server and the whole of http{} have.
 
+#[cfg(not(ngx_feature = "pcre"))]
+use core::ffi::c_void;
 use core::ffi::{c_char, CStr};
 use core::{ptr, slice};
 
@@ -9,7 +11,12 @@ use ngx::ffi::{
     ngx_module_t,
 };
 
-use super::value::Regex;
+/// A regular expression of nginx, and its variables.
+#[cfg(ngx_feature = "pcre")]
+pub type Regex = ngx::ffi::ngx_http_regex_t;
+/// Nothing, in an nginx without regular expressions.
+#[cfg(not(ngx_feature = "pcre"))]
+pub type Regex = c_void;
 
 /// The core module's configuration of the location in `ctx`.
 ///

@@ -1,8 +1,6 @@
 //! Strings of a configuration that may have variables, and the captures of regular expressions in
 //! them.
 
-#[cfg(not(ngx_feature = "pcre"))]
-use core::ffi::c_void;
 use core::{mem, ptr};
 use std::rc::Rc;
 
@@ -12,15 +10,9 @@ use ngx::ffi::{
     ngx_str_t, ngx_uint_t, NGX_OK,
 };
 
+use super::http_core::Regex;
 use super::template::with_own_captures;
 use super::{pool, variable, Failed};
-
-/// A regular expression of nginx, and its variables.
-#[cfg(ngx_feature = "pcre")]
-pub type Regex = ngx::ffi::ngx_http_regex_t;
-/// Nothing, in an nginx without regular expressions.
-#[cfg(not(ngx_feature = "pcre"))]
-pub type Regex = c_void;
 
 /// A capture of a regular expression: its digit, and the place of the variable that holds it.
 pub type Capture = (u8, ngx_uint_t);

@@ -4,8 +4,7 @@ use core::ffi::c_void;
 
 use ngx::ffi::{ngx_conf_t, ngx_http_max_module, ngx_str_t};
 
-use super::settings::Work;
-use super::written::{footprint, upstream_part};
+use super::written::{footprint, upstream_part, Footprints};
 use crate::nginx::foreign::{Foreign, ForeignError};
 use crate::nginx::pool::copy_array;
 use crate::nginx::upstream::stores;
@@ -22,7 +21,7 @@ use crate::nginx::upstream::stores;
 /// `cf->ctx` is the location's, whose configurations are merged and are those of `array`.
 pub unsafe fn without_conditions(
     cf: *mut ngx_conf_t,
-    work: &mut Work,
+    known: &mut Footprints,
     proxy: Foreign,
     array: *mut *mut c_void,
     headers: &[[ngx_str_t; 2]],
@@ -36,7 +35,7 @@ pub unsafe fn without_conditions(
         }
 
         let conf = proxy.create(cf)?;
-        let pass = footprint(cf, work, proxy, "proxy_pass")?;
+        let pass = footprint(cf, known, proxy, "proxy_pass")?;
         // Pointers to scripts, and a flag for another TLS context, which is not needed.
         proxy.copy(full, conf, &pass, |word| word > 1);
         for pair in headers {

@@ -11,16 +11,17 @@ use ngx::ffi::{ngx_conf_t, ngx_http_core_loc_conf_t, ngx_str_t, ngx_uint_t, NGX_
 use super::check::group;
 use super::conditions::{slices, without_conditions};
 use super::error::SetupError;
-use super::proxy::{ignored_headers, Plan, CA_BUNDLES, CONDITIONS};
+use super::proxy::{ignored_headers, Around, Plan, CA_BUNDLES, CONDITIONS};
 use super::settings::{BucketSetting, Kind, LocationConf, MainConf, Pending, Settings, Work};
-use super::written::{footprint, proxy_module, upstream_part, Written};
+use super::written::{footprint, proxy_module, upstream_part, Footprints, Written};
 use crate::handler::handle;
 use crate::location::{Bucket, Host, Serving, Shared, Signing};
 use crate::log;
 use crate::nginx::foreign::Foreign;
+use crate::nginx::http_core::Regex;
 use crate::nginx::upstream::stores;
 use crate::nginx::value::{Capture, Value};
-use crate::nginx::{bytes, http_core, pool, resolver, variable};
+use crate::nginx::{bytes, http_core, pool, resolver, variable, Handler};
 use crate::request::variables::check_names;
 use crate::s3::auth::{Auth, Identity};
 use crate::s3::endpoint::{Addressing, Endpoint};
@@ -120,15 +121,12 @@ unsafe fn install_own(
     };
     let setting = settings.endpoint();
     let endpoint = &setting.endpoint;
-    let addressing = settings.addressing.unwrap_or(Addressing::Auto);
-    let host = host(endpoint, addressing, bucket.name.constant());
-    let (owner, masks) = (settings.owner(), settings.masks.unwrap_or(true));
+    let host = host(endpoint, settings.addressing(), bucket.name.constant());
+    let (owner, masks) = (settings.owner(), settings.masks());
 
     // SAFETY: the caller's promise.
     unsafe {
         let proxy = proxy_module(cf)?;
-        let own = *array.add(proxy.ctx_index());
-        let of_own = upstream_part(proxy, own)?;
         let group = match &setting.upstream {
             Some(name) => Some(name.clone()),
             None => group(cf, &setting).map(|_| endpoint.authority()),
@@ -147,40 +145,87 @@ unsafe fn install_own(
             identity: &identity.digest(),
             ca_bundle: ca_bundle(endpoint, written)?,
             masks,
-            slices: slices(cf, array),
-            converts_head: of_own.cache_convert_head != 0,
-            is_not_stored: of_own.max_temp_file_size == DEFAULT_TEMP_FILE_SIZE && !stores(of_own),
-            inherits_method: is_set(cf, &mut main.work, proxy, own, "proxy_method")?,
-            inherits_body: is_set(cf, &mut main.work, proxy, own, "proxy_set_body")?,
+            around: around(cf, &mut main.work.footprints, proxy, array)?,
         };
         let headers = plan.headers(auth, owner.as_deref());
-        let pass_headers = settings.pass_headers.clone().unwrap_or_default();
-        let ignored = ignored_headers(&pass_headers) as ngx_uint_t;
-        conf.location.unconditional =
-            write(cf, &mut main.work, proxy, array, &plan, (headers, ignored), written)?;
-        index_variables(cf, &mut main.shared, proxy, *array.add(proxy.ctx_index()), plan.slices)?;
+        let ignored = ignored_headers(settings.pass_headers.as_deref().unwrap_or_default());
+        let footprints = &mut main.work.footprints;
+        let conditionless =
+            write(cf, footprints, proxy, array, &plan, (headers, ignored as ngx_uint_t), written)?;
+        let handler = footprint(cf, footprints, proxy, "proxy_pass")?.handler;
+        index_variables(cf, &mut main.shared, proxy, array, plan.around.slices)?;
 
-        let needs_resolver = group.is_none() && !endpoint.is_address();
-        let handler = footprint(cf, &mut main.work, proxy, "proxy_pass")?.handler;
-        Ok(Serving {
-            signing: signing(&mut main.work, settings, auth, endpoint.scheme()),
-            bucket: bucket.clone(),
-            captures: captures_of(bucket, settings.key.as_ref()),
-            regex: http_core::regex(&*location),
-            key: settings.key.clone(),
-            index: settings.index.clone(),
-            prefix: conf.known.prefix,
+        let found = Found {
+            has_group: group.is_some(),
             host,
-            addressing,
-            is_aws: endpoint.is_aws(),
-            pass_args: settings.pass_args.clone().unwrap_or_default(),
-            pass_headers,
-            masks,
-            append_slash: masks && settings.append_slash.unwrap_or(false),
-            auth: auth.clone(),
-            reported: Reported::default(),
+            regex: http_core::regex(&*location),
             proxy_handler: handler.ok_or(SetupError::Handler)?,
-            needs_resolver,
+        };
+        let serving = serving(&mut main.work, conf, bucket, auth, found);
+        conf.location.unconditional = conditionless;
+        Ok(serving)
+    }
+}
+
+/// What set-up found out for the requests of a location.
+struct Found {
+    has_group: bool,
+    host: Host,
+    regex: *const Regex,
+    proxy_handler: Handler,
+}
+
+/// What requests of a location need.
+fn serving(
+    work: &mut Work,
+    conf: &LocationConf,
+    bucket: &Bucket,
+    auth: &Rc<Auth>,
+    found: Found,
+) -> Serving {
+    let settings = &conf.settings;
+    let setting = settings.endpoint();
+    let endpoint = &setting.endpoint;
+    let masks = settings.masks();
+    Serving {
+        bucket: bucket.clone(),
+        key: settings.key.clone(),
+        captures: captures_of(bucket, settings.key.as_ref()),
+        regex: found.regex,
+        index: settings.index.clone(),
+        prefix: conf.known.prefix,
+        host: found.host,
+        addressing: settings.addressing(),
+        is_aws: endpoint.is_aws(),
+        pass_args: settings.pass_args.clone().unwrap_or_default(),
+        pass_headers: settings.pass_headers.clone().unwrap_or_default(),
+        masks,
+        append_slash: masks && settings.append_slash.unwrap_or(false),
+        auth: auth.clone(),
+        signing: signing(work, settings, auth, endpoint.scheme()),
+        reported: Reported::default(),
+        proxy_handler: found.proxy_handler,
+        needs_resolver: !found.has_group && !endpoint.is_address(),
+    }
+}
+
+/// What the user wrote in a location or around it that its settings depend on.
+unsafe fn around(
+    cf: *mut ngx_conf_t,
+    known: &mut Footprints,
+    proxy: Foreign,
+    array: *mut *mut c_void,
+) -> Result<Around, SetupError> {
+    // SAFETY: the location's configurations, those of the array, are merged.
+    unsafe {
+        let own = *array.add(proxy.ctx_index());
+        let of_own = upstream_part(proxy, own)?;
+        Ok(Around {
+            slices: slices(cf, array),
+            keeps_head: of_own.cache_convert_head == 0,
+            is_not_stored: of_own.max_temp_file_size == DEFAULT_TEMP_FILE_SIZE && !stores(of_own),
+            inherits_method: is_set(cf, known, proxy, own, "proxy_method")?,
+            inherits_body: is_set(cf, known, proxy, own, "proxy_set_body")?,
         })
     }
 }
@@ -238,14 +283,14 @@ fn signing(
 /// Whether a directive is set in a merged configuration, on whatever level.
 unsafe fn is_set(
     cf: *mut ngx_conf_t,
-    work: &mut Work,
+    known: &mut Footprints,
     proxy: Foreign,
     conf: *mut c_void,
     name: &'static str,
 ) -> Result<bool, SetupError> {
     // SAFETY: conf is one of the proxy module; unset is -1, or 0 once it is merged.
     unsafe {
-        let footprint = footprint(cf, work, proxy, name)?;
+        let footprint = footprint(cf, known, proxy, name)?;
         Ok(footprint.words.iter().any(|&i| !matches!(proxy.words(conf)[i], 0 | usize::MAX)))
     }
 }
@@ -254,7 +299,7 @@ unsafe fn is_set(
 /// the user wrote, headers for S3, and headers of its answers to ignore. Returns the configurations for requests without a condition.
 unsafe fn write(
     cf: *mut ngx_conf_t,
-    work: &mut Work,
+    known: &mut Footprints,
     proxy: Foreign,
     array: *mut *mut c_void,
     plan: &Plan,
@@ -266,7 +311,7 @@ unsafe fn write(
         let own = *array.add(proxy.ctx_index());
         let fresh = proxy.create(cf)?;
         if written.has("proxy_pass") {
-            proxy.copy(own, fresh, &*footprint(cf, work, proxy, "proxy_pass")?, |_| true);
+            proxy.copy(own, fresh, &*footprint(cf, known, proxy, "proxy_pass")?, |_| true);
         }
         for setting in plan.settings().iter().filter(|setting| !written.has(setting.name)) {
             let value = pool::copy(cf, setting.value.as_bytes())?;
@@ -291,7 +336,7 @@ unsafe fn write(
         // Its command would replace what the user wrote.
         upstream_part(proxy, fresh)?.ignore_headers |= ignored;
         *array.add(proxy.ctx_index()) = fresh;
-        Ok(without_conditions(cf, work, proxy, array, &pairs)?)
+        Ok(without_conditions(cf, known, proxy, array, &pairs)?)
     }
 }
 
@@ -301,7 +346,7 @@ unsafe fn index_variables(
     cf: *mut ngx_conf_t,
     shared: &mut Shared,
     proxy: Foreign,
-    conf: *mut c_void,
+    array: *mut *mut c_void,
     slices: bool,
 ) -> Result<(), SetupError> {
     let index = |place: &mut Option<ngx_uint_t>, name| -> Result<(), SetupError> {
@@ -314,8 +359,9 @@ unsafe fn index_variables(
     if slices {
         index(&mut shared.slice_range, "slice_range")?;
     }
-    // SAFETY: conf is the location's proxy configuration.
-    if unsafe { upstream_part(proxy, conf) }?.cache_revalidate != 0 {
+    // SAFETY: the array has the location's proxy configuration.
+    let of_proxy = unsafe { upstream_part(proxy, *array.add(proxy.ctx_index())) }?;
+    if of_proxy.cache_revalidate != 0 {
         index(&mut shared.cache_last_modified, "upstream_cache_last_modified")?;
         index(&mut shared.cache_etag, "upstream_cache_etag")?;
     }

@@ -8,7 +8,7 @@ use ngx::ffi::{ngx_conf_t, ngx_http_conf_ctx_t};
 use super::check::{check, check_signed};
 use super::error::SetupError;
 use super::settings::{BucketSetting, Kind, LocationConf, Pending, Work};
-use super::written::{passes_uri, proxy_module, Written};
+use super::written::{passes_uri, proxy_module, Footprints, Written};
 use crate::handler::handle;
 use crate::nginx::foreign::Foreign;
 use crate::nginx::{bytes, http_core};
@@ -62,7 +62,7 @@ pub unsafe fn prepare(
             check(cf, &conf.settings)?;
             let around = prev.known.loc_conf.filter(|_| is_block && prev.known.serves);
             let around = around.map(|array| *array.add(proxy.ctx_index()));
-            let written = written(cf, work, proxy, *slot, around, has_handler)?;
+            let written = written(cf, &mut work.footprints, proxy, *slot, around, has_handler)?;
             check_signed(&conf.settings, &written)?;
             Kind::Own(written)
         } else {
@@ -86,7 +86,7 @@ pub unsafe fn prepare(
 /// As for [`prepare`].
 unsafe fn written(
     cf: *mut ngx_conf_t,
-    work: &mut Work,
+    known: &mut Footprints,
     proxy: Foreign,
     conf: *mut c_void,
     around: Option<*mut c_void>,
@@ -94,18 +94,18 @@ unsafe fn written(
 ) -> Result<Written, SetupError> {
     // SAFETY: the caller's promise.
     unsafe {
-        let mut written = Written::find(cf, work, proxy, conf)?;
+        let mut written = Written::find(cf, known, proxy, conf)?;
         if !written.has("proxy_pass") {
             if has_handler {
                 return Err(SetupError::Handler);
             }
-        } else if !passes_uri(cf, work, proxy, conf)? {
+        } else if !passes_uri(cf, known, proxy, conf)? {
             return Err(SetupError::ProxyPass);
         }
         if let Some(around) = around {
             // What cannot stand in an "if" counts where it is meant for S3: in a location with a
             // bucket around it. What is meant for another server does not.
-            written.extend(Written::find(cf, work, proxy, around)?);
+            written.extend(Written::find(cf, known, proxy, around)?);
         }
         Ok(written)
     }

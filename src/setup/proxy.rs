@@ -44,10 +44,16 @@ pub struct Plan<'a> {
     pub ca_bundle: Option<&'static str>,
     /// Whether clients see nginx's errors and not S3's.
     pub masks: bool,
+    pub around: Around,
+}
+
+/// What of other directives, which the user wrote in a location or around it, its settings depend on.
+#[derive(Clone, Copy, Default)]
+pub struct Around {
     /// Whether `slice` is on.
     pub slices: bool,
-    /// Whether nginx asks for a cached object with GET when a client sends HEAD.
-    pub converts_head: bool,
+    /// Whether nginx asks for a cached object with HEAD when a client sends that.
+    pub keeps_head: bool,
     /// Whether nothing needs an answer as a file, nor did the user say how large one may be.
     pub is_not_stored: bool,
     /// Whether a method or a body for S3 is inherited from the levels above.
@@ -100,7 +106,7 @@ impl Plan<'_> {
                 why: "let error_page answer for S3",
             });
         }
-        if self.is_not_stored {
+        if self.around.is_not_stored {
             all.push(Setting {
                 name: "proxy_max_temp_file_size",
                 value: "0".to_owned(),
@@ -113,8 +119,8 @@ impl Plan<'_> {
             why: "cache an object for those alone who ask as the same",
         });
         for (inherits, name, value) in [
-            (self.inherits_method, "proxy_method", "$s3_private_bucket_method"),
-            (self.inherits_body, "proxy_set_body", ""),
+            (self.around.inherits_method, "proxy_method", "$s3_private_bucket_method"),
+            (self.around.inherits_body, "proxy_set_body", ""),
         ] {
             // Only where there is one: to read its value costs each request a little.
             if inherits {
@@ -148,8 +154,8 @@ impl Plan<'_> {
         let (identity, host) = (self.identity, self.host_text());
         let tells_scheme = self.endpoint.https || self.endpoint.port.is_some();
         let port = if tells_scheme { "" } else { ":80" };
-        let slice = if self.slices { "$slice_range" } else { "" };
-        let method = if self.converts_head { "" } else { "$s3_private_bucket_method" };
+        let slice = if self.around.slices { "$slice_range" } else { "" };
+        let method = if self.around.keeps_head { "$s3_private_bucket_method" } else { "" };
         format!("{identity}{host}{port}$s3_private_bucket_uri{slice}{method}")
     }
 
@@ -226,11 +232,7 @@ mod tests {
             identity: "id:",
             ca_bundle: Some("/ca"),
             masks: false,
-            slices: false,
-            converts_head: true,
-            is_not_stored: false,
-            inherits_method: false,
-            inherits_body: false,
+            around: Around::default(),
         }
     }
 
@@ -274,14 +276,15 @@ mod tests {
     #[test]
     fn cache_keys_differ_by_what_is_asked() {
         let host = Host::Constant("h".to_owned());
-        for (url, slices, converts_head, expected) in [
-            ("https://h", false, true, "id:h$s3_private_bucket_uri"),
-            ("http://h", false, true, "id:h:80$s3_private_bucket_uri"),
-            ("http://h:9", true, true, "id:h$s3_private_bucket_uri$slice_range"),
-            ("https://h", false, false, "id:h$s3_private_bucket_uri$s3_private_bucket_method"),
+        for (url, slices, keeps_head, expected) in [
+            ("https://h", false, false, "id:h$s3_private_bucket_uri"),
+            ("http://h", false, false, "id:h:80$s3_private_bucket_uri"),
+            ("http://h:9", true, false, "id:h$s3_private_bucket_uri$slice_range"),
+            ("https://h", false, true, "id:h$s3_private_bucket_uri$s3_private_bucket_method"),
         ] {
             let endpoint = Endpoint::parse(url).unwrap();
-            let plan = Plan { slices, converts_head, ..plan(&endpoint, &host) };
+            let around = Around { slices, keeps_head, ..Around::default() };
+            let plan = Plan { around, ..plan(&endpoint, &host) };
             assert_eq!(value(&plan, "proxy_cache_key").as_deref(), Some(expected));
         }
     }
@@ -290,13 +293,13 @@ mod tests {
     fn what_is_optional_is_set_where_it_is_needed() {
         let (endpoint, host) = (Endpoint::parse("http://h").unwrap(), Host::Constant("h".into()));
         let without = plan(&endpoint, &host);
-        let with = Plan {
-            masks: true,
+        let around = Around {
             is_not_stored: true,
             inherits_method: true,
             inherits_body: true,
-            ..plan(&endpoint, &host)
+            ..Around::default()
         };
+        let with = Plan { masks: true, around, ..plan(&endpoint, &host) };
         for (name, expected) in [
             ("proxy_intercept_errors", "on"),
             ("proxy_max_temp_file_size", "0"),

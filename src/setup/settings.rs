@@ -2,14 +2,12 @@
 
 use core::ffi::c_void;
 use core::fmt;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use ngx::ffi::{ngx_http_conf_ctx_t, ngx_resolver_t};
 
-use super::written::Written;
+use super::written::{Footprints, Written};
 use crate::location::{Bucket, Location, Shared};
-use crate::nginx::foreign::Footprint;
 use crate::nginx::value::Value;
 use crate::s3::auth::credentials::Credentials;
 use crate::s3::auth::sigv4::Signer;
@@ -58,6 +56,16 @@ impl Settings {
     /// The account that has to own the bucket.
     pub fn owner(&self) -> Option<Rc<str>> {
         self.expected_owner.clone().flatten()
+    }
+
+    /// How the bucket is named in requests.
+    pub fn addressing(&self) -> Addressing {
+        self.addressing.unwrap_or(Addressing::Auto)
+    }
+
+    /// Whether clients see nginx's errors and not S3's.
+    pub fn masks(&self) -> bool {
+        self.masks.unwrap_or(true)
     }
 
     /// The endpoint: AWS's of the region when none is set. It is not put into [`Settings::endpoint`], which
@@ -139,7 +147,7 @@ pub struct Work {
     /// Locations whose proxy settings are put in place after nginx merged all of them.
     pub pending: Vec<Pending>,
     /// The words of the proxy module's configuration that a command writes.
-    pub footprints: BTreeMap<&'static str, Rc<Footprint>>,
+    pub footprints: Footprints,
     /// The resolver with the system's name servers, once a location needed it.
     pub resolver: Option<*mut ngx_resolver_t>,
     /// One signer for each key, region and service, so that each derives one key a day.

@@ -5,6 +5,7 @@
 
 use core::ffi::{c_void, CStr};
 use core::{mem, slice};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use ngx::ffi::{
@@ -12,7 +13,6 @@ use ngx::ffi::{
     ngx_keyval_t, ngx_str_t,
 };
 
-use super::settings::Work;
 use crate::nginx::foreign::{Footprint, Foreign, ForeignError};
 use crate::nginx::http_core::elements;
 use crate::nginx::variable;
@@ -34,6 +34,9 @@ const TRIED: [(&str, &CStr); 14] = [
     ("proxy_intercept_errors", c"on"),
     ("proxy_max_temp_file_size", c"0"),
 ];
+
+/// The footprints that were learnt already.
+pub type Footprints = BTreeMap<&'static str, Rc<Footprint>>;
 
 /// nginx's proxy module.
 ///
@@ -71,17 +74,17 @@ pub unsafe fn upstream_part<'a>(
 /// `cf->ctx` is a location's.
 pub unsafe fn footprint(
     cf: *mut ngx_conf_t,
-    work: &mut Work,
+    known: &mut Footprints,
     proxy: Foreign,
     name: &'static str,
 ) -> Result<Rc<Footprint>, ForeignError> {
-    if let Some(known) = work.footprints.get(name) {
-        return Ok(known.clone());
+    if let Some(footprint) = known.get(name) {
+        return Ok(footprint.clone());
     }
     let (_, trial) = TRIED.iter().find(|(n, _)| *n == name).ok_or(ForeignError::Refused(name))?;
     // SAFETY: the caller's promise.
     let learnt = Rc::new(unsafe { proxy.footprint(cf, name, trial) }?);
-    work.footprints.insert(name, learnt.clone());
+    known.insert(name, learnt.clone());
     Ok(learnt)
 }
 
@@ -104,7 +107,7 @@ impl Written {
     /// `cf->ctx` is a location's; `conf` is one of the proxy module that is not merged yet.
     pub unsafe fn find(
         cf: *mut ngx_conf_t,
-        work: &mut Work,
+        known: &mut Footprints,
         proxy: Foreign,
         conf: *mut c_void,
     ) -> Result<Self, ForeignError> {
@@ -113,7 +116,7 @@ impl Written {
             let (words, fresh) = (proxy.words(conf), proxy.words(proxy.create(cf)?));
             let mut directives = Vec::new();
             for (name, _) in TRIED {
-                if footprint(cf, work, proxy, name)?.differs(words, fresh) {
+                if footprint(cf, known, proxy, name)?.differs(words, fresh) {
                     directives.push(name);
                 }
             }
@@ -168,14 +171,14 @@ unsafe fn headers(
 /// As for [`Written::find`].
 pub unsafe fn passes_uri(
     cf: *mut ngx_conf_t,
-    work: &mut Work,
+    known: &mut Footprints,
     proxy: Foreign,
     conf: *mut c_void,
 ) -> Result<bool, ForeignError> {
     // SAFETY: cf is nginx's context; the words that proxy_pass writes are pointers to arrays, or
     // flags, and a script array is nelts bytes long.
     unsafe {
-        let footprint = footprint(cf, work, proxy, "proxy_pass")?;
+        let footprint = footprint(cf, known, proxy, "proxy_pass")?;
         let index = variable::index(cf, "s3_private_bucket_uri")?;
         let code = ngx_http_script_copy_var_len_code as *const () as usize;
         let conf = proxy.words(conf);

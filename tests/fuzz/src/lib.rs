@@ -1,9 +1,9 @@
 //! The module's pure code, for the fuzzers in bin/.
 
-// Its items are public here only.
+// Their items are public here only.
 #[allow(clippy::len_without_is_empty)]
-#[path = "../../../src"]
-mod module {
+#[path = "../../../src/s3"]
+pub mod s3 {
     pub mod answer;
     #[path = "auth"]
     pub mod auth {
@@ -13,11 +13,19 @@ mod module {
     }
     pub mod endpoint;
     pub mod error_body;
+    pub mod folder;
     pub mod object;
-    pub mod resolver;
+    pub mod version;
 }
 
-pub use module::{answer, auth, endpoint, error_body, object, resolver};
+#[path = "../../../src/nginx"]
+pub mod nginx {
+    pub mod resolv_conf;
+    pub mod template;
+}
+
+pub use nginx::{resolv_conf, template};
+pub use s3::{answer, auth, endpoint, error_body, folder, object, version};
 
 /// The fields of an input, which stand between bytes that no UTF-8 text has. The last field may
 /// have any byte.

@@ -14,18 +14,20 @@ fuzz_target!(|data: &[u8]| {
     let [code, ..] = framings.map(|framing| check_body(body, framing));
     let code = code.as_deref();
 
-    for code in [code, None, cached_code(status)] {
-        let Some(shown) = shown(status, code) else {
+    for (code, carries) in [(code, true), (code, false), (None, true), (cached_code(status), false)]
+    {
+        let Some(shown) = shown(status, code, carries) else {
             assert!(status < 300 || status == 304, "{status} is not the object");
             continue;
         };
         assert!(
-            matches!(shown.status, 404 | 412 | 416 | 500 | 502 | 503 | 504),
+            matches!(shown.status, 400 | 404 | 412 | 416 | 500 | 502 | 503 | 504),
             "{}",
             shown.status
         );
         assert_ne!(reason(shown.status), "Error");
         assert_eq!(shown.status == 404, shown.class == Class::Missing);
+        assert_eq!(shown.status == 400, shown.class == Class::Client);
     }
 
     let pass: Vec<Box<[u8]>> = pass.split(|&b| b == b',').map(Box::from).collect();

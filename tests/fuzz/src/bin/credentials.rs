@@ -19,11 +19,10 @@ fuzz_target!(|data: &[u8]| {
             assert!(credentials.session_token().is_none_or(visible));
             assert!(!credentials.access_key_id().contains(['/', ',', '=']));
         }
-        // Messages end up in logs.
-        Err(CredentialsError::NoProfile(name) | CredentialsError::NoKey { profile: name, .. }) => {
-            assert_eq!(*name, profile);
-        }
-        Err(CredentialsError::Invalid(_)) => (),
+        // Messages end up in logs, and have nothing of the file in them.
+        Err(
+            CredentialsError::NoProfile | CredentialsError::NoKey(_) | CredentialsError::Invalid(_),
+        ) => (),
         Err(CredentialsError::NotText) => assert!(std::str::from_utf8(file).is_err()),
     }
     if let Ok(text) = std::str::from_utf8(file) {

@@ -2,7 +2,7 @@
 #![no_main]
 
 use fuzz::endpoint::{is_bucket_name, is_region, Addressing, Endpoint};
-use fuzz::resolver::name_servers;
+use fuzz::resolv_conf::name_servers;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

@@ -1,8 +1,10 @@
 //! Keys, and the request targets that ask for them.
 #![no_main]
 
-use fuzz::answer::{may_be_folder, with_slash};
-use fuzz::object::{key_in_uri, sorted_arguments, Key, KeyError, Target, MAX_KEY};
+use fuzz::folder::with_slash;
+use fuzz::object::{decoded, key_in_uri, sorted_arguments, Key, KeyError, Target, MAX_KEY};
+use fuzz::template::with_own_captures;
+use fuzz::version::is_same;
 use fuzz::{decode, fields};
 use libfuzzer_sys::fuzz_target;
 
@@ -41,15 +43,26 @@ fuzz_target!(|data: &[u8]| {
         Err(KeyError::OtherWord | KeyError::Backslash) => unreachable!(),
     }
 
-    let _ = may_be_folder(key);
-    if let Some(parts) = with_slash(uri) {
+    if let Some(parts) = with_slash(uri, key) {
         let location = parts.concat();
-        let path = location.split(|&b| b == b'?').next().unwrap();
-        let (segment, rest) = path.split_at(path.iter().position(|&b| b == b'/').unwrap());
-        assert!(!segment.is_empty() && !segment.contains(&b':'), "it stays on this host");
-        assert!(rest == b"/" || segment == b"." && !rest.starts_with(b"//"));
+        let rest = location.strip_prefix(b"./").expect("it stays on this host");
+        let path = rest.split(|&b| b == b'?').next().unwrap();
+        assert_eq!(path.iter().position(|&b| b == b'/'), Some(path.len() - 1), "one segment");
+        assert!(!location.contains(&b'#') && decode_path(&path[..path.len() - 1]) == last(key));
     }
+    let (template, digits) = with_own_captures(args, "c_");
+    assert!(digits.is_sorted_by(|a, b| a < b) && digits.iter().all(|d| (1..=9).contains(d)));
+    assert!(!template.windows(2).any(|w| w[0] == b'$' && matches!(w[1], b'1'..=b'9')));
+    assert!(!is_same(names, Some(key), Some(args)) || names == key || names == args);
 });
+
+fn last(key: &[u8]) -> Vec<u8> {
+    key.rsplit(|&b| b == b'/').next().unwrap().to_vec()
+}
+
+fn decode_path(segment: &[u8]) -> Vec<u8> {
+    decoded(segment, b'+').collect()
+}
 
 fn write(key: &[u8], checked: Key, args: &[u8], names: &[u8]) {
     let names = names.split(|&b| b == b',').filter(|n| !n.is_empty()).map(Box::from).collect();
