@@ -1,20 +1,17 @@
 //! What S3 answers, and what of it clients see.
 
-/// Headers that are kept from clients, or all that begin so before a `*`, by their first letter: those
-/// that only S3 servers send (Amazon's, and those of Ceph's RADOS gateway, MinIO and SeaweedFS), those
-/// that steer nginx, and those by which whoever can write an object would act for the site.
-const HIDDEN: [(u8, &[&[u8]]); 4] = [
-    (b'x', &[b"x-amz-*", b"x-rgw-*", b"x-minio-*", b"x-accel-*"]),
-    (b's', &[b"seaweed-*", b"set-cookie"]),
-    (b'r', &[b"refresh"]),
-    (b'w', &[b"www-authenticate"]),
-];
-
-/// Returns whether a response header is kept from clients: a hidden one that no pattern of `pass`
-/// names (see [`is_named`]).
+/// Returns whether a response header is kept from clients: one of those that only S3 servers send (Amazon's,
+/// and those of Ceph's RADOS gateway, MinIO and SeaweedFS), that steer nginx, or by which whoever can write an
+/// object would act for the site; unless a pattern of `pass` names it (see [`is_named`]).
 pub fn is_hidden(name: &[u8], pass: &[Box<[u8]>]) -> bool {
-    let Some(first) = name.first().map(u8::to_ascii_lowercase) else { return false };
-    let hidden = HIDDEN.iter().find(|(letter, _)| *letter == first).map_or(&[][..], |(_, all)| all);
+    // By its first letter: this is asked for each header of each response.
+    let hidden: &[&[u8]] = match name.first().map(u8::to_ascii_lowercase) {
+        Some(b'x') => &[b"x-amz-*", b"x-rgw-*", b"x-minio-*", b"x-accel-*"],
+        Some(b's') => &[b"seaweed-*", b"set-cookie"],
+        Some(b'r') => &[b"refresh"],
+        Some(b'w') => &[b"www-authenticate"],
+        _ => return false,
+    };
     hidden.iter().any(|pattern| matches(name, pattern)) && !is_named(name, pass)
 }
 

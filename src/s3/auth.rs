@@ -6,7 +6,7 @@ pub mod sigv4;
 
 use std::rc::Rc;
 
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 
 use credentials::Credentials;
 use secret::Secret;
@@ -44,10 +44,10 @@ pub struct Identity<'a> {
 }
 
 impl Identity<'_> {
-    /// A digest of it in 8 hexadecimal digits, for cache keys: the same after a restart and for new
-    /// keys in the same file. Nothing of a secret goes into it, so that none can be guessed from
-    /// the key that stands in a file of the cache.
-    pub fn digest(&self) -> String {
+    /// A digest of it for cache keys, of letters and digits: the same after a restart and for new keys in
+    /// the same file. Nothing of a secret goes into it, so that none can be guessed from the key that stands in
+    /// a file of the cache.
+    pub fn digest(&self) -> Digest {
         let [server, location] = self.place;
         let auth: [&[u8]; 4] = match self.auth {
             Auth::None => [b"none", b"", b"", b""],
@@ -64,7 +64,28 @@ impl Identity<'_> {
             hash.update((field.len() as u64).to_be_bytes());
             hash.update(field);
         }
-        hash.finalize()[..4].iter().map(|b| format!("{b:02x}")).collect()
+        let letter = |byte: u8| char::from(LETTERS[usize::from(byte) % LETTERS.len()]);
+        Digest(hash.finalize().iter().map(|&byte| letter(byte)).collect())
+    }
+}
+
+const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// The digest of an [`Identity`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Digest(String);
+
+impl Digest {
+    /// As much of it as tells it from `others`, three letters at least: whatever stands in a key is hashed
+    /// for each request.
+    pub fn short(&self, others: &[Digest]) -> &str {
+        let is_other = |other: &&Digest| **other != *self;
+        let common = |other: &Digest| {
+            let pairs = self.0.bytes().zip(other.0.bytes());
+            pairs.take_while(|(a, b)| a == b).count()
+        };
+        let needed = others.iter().filter(is_other).map(|other| common(other) + 1).max();
+        &self.0[..needed.unwrap_or(0).max(3).min(self.0.len())]
     }
 }
 
@@ -86,7 +107,7 @@ mod tests {
         Auth::Sigv4 { credentials, service: "s3".into(), identity: identity.into() }
     }
 
-    fn digest(auth: &Auth, location: &str, rest: (Option<&str>, Option<&str>, bool)) -> String {
+    fn digest(auth: &Auth, location: &str, rest: (Option<&str>, Option<&str>, bool)) -> Digest {
         let (owner, group, masks) = rest;
         let place = [&b"example.com"[..], location.as_bytes()];
         Identity { auth, place, owner, group, masks }.digest()
@@ -110,7 +131,25 @@ mod tests {
             digest(&Auth::None, "/", (None, None, false)),
         ];
         for (i, one) in digests.iter().enumerate() {
-            assert!(one.len() == 8 && !digests[..i].contains(one), "{i}");
+            assert_eq!(one.short(&digests).len(), 3);
+            assert!(digests[..i].iter().all(|other| other.short(&digests) != one.short(&digests)));
+        }
+    }
+
+    #[test]
+    fn a_digest_is_as_long_as_it_has_to_be() {
+        let digest = |text: &str| Digest(text.to_owned());
+        let one = digest("abcdefgh");
+        for (others, expected) in [
+            (&[][..], "abc"),
+            (&["abcdefgh"], "abc"),
+            (&["xyzdefgh", "abXdefgh"], "abc"),
+            (&["abcXefgh"], "abcd"),
+            (&["abcXefgh", "abcdeXgh", "abcdXfgh"], "abcdef"),
+            (&["abcdefgX"], "abcdefgh"),
+        ] {
+            let others: Vec<Digest> = others.iter().map(|other| digest(other)).collect();
+            assert_eq!(one.short(&others), expected);
         }
     }
 

@@ -142,7 +142,7 @@ unsafe fn install_own(
             endpoint,
             host: &host,
             group: group.as_deref(),
-            identity: &identity.digest(),
+            identity: &main.work.short(identity.digest()),
             ca_bundle: ca_bundle(endpoint, written)?,
             masks,
             around: around(cf, &mut main.work.footprints, proxy, array)?,

@@ -38,7 +38,7 @@ pub struct Plan<'a> {
     pub host: &'a Host,
     /// The `upstream {}` group that connections go through, if there is one.
     pub group: Option<&'a str>,
-    /// [`crate::s3::auth::Identity::digest`]
+    /// As whom S3 is asked: [`crate::s3::auth::Digest::short`].
     pub identity: &'a str,
     /// The first of [`CA_BUNDLES`] that exists.
     pub ca_bundle: Option<&'static str>,

@@ -11,7 +11,7 @@ use crate::location::{Bucket, Location, Shared};
 use crate::nginx::value::Value;
 use crate::s3::auth::credentials::Credentials;
 use crate::s3::auth::sigv4::Signer;
-use crate::s3::auth::Auth;
+use crate::s3::auth::{Auth, Digest};
 use crate::s3::endpoint::{Addressing, Endpoint};
 
 /// The default of `s3_private_bucket_region`.
@@ -152,9 +152,20 @@ pub struct Work {
     pub resolver: Option<*mut ngx_resolver_t>,
     /// One signer for each key, region and service, so that each derives one key a day.
     signers: Vec<Rc<Signer>>,
+    /// As whom S3 is asked by the locations that were seen.
+    identities: Vec<Digest>,
 }
 
 impl Work {
+    /// As much of a digest as tells it from those of the locations that were seen before.
+    pub fn short(&mut self, digest: Digest) -> String {
+        let short = digest.short(&self.identities).to_owned();
+        if !self.identities.contains(&digest) {
+            self.identities.push(digest);
+        }
+        short
+    }
+
     /// The signer for a key, a region and a service.
     pub fn signer(&mut self, key: &Rc<Credentials>, region: &str, service: &str) -> Rc<Signer> {
         match self.signers.iter().find(|signer| signer.is_for(key, region, service)) {
