@@ -1,13 +1,14 @@
 """What S3's answers are not to do: steer nginx, act for the site, blame it for what its clients ask."""
 
 import re
+import signal
 import socket
 import subprocess
 import threading
 
 import pytest
-from harness import NGINX, Recorder, tiny_s3, wait_until
-from test_response import s3_error
+from harness import NGINX, Recorder, read_response, tiny_s3, wait_until
+from test_response import Bytes, s3_error
 
 VERSION = subprocess.run([NGINX, "-v"], capture_output=True, text=True, check=True).stderr
 VERSION = tuple(map(int, re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", VERSION).groups()))
@@ -115,6 +116,16 @@ def test_vary_does_not_multiply_entries(around, origin):
     for value in ("https://c.example", "https://d.example"):
         n.get("/m/b", headers={"Origin": value})
     assert len(origin.requests) == 3
+
+
+def test_a_101_is_no_answer(around):
+    """Behind it nginx would be a tunnel, and nobody asked for one."""
+    origin = Bytes()
+    origin.said = b"HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: x\r\nContent-Length: 0\r\n\r\nhush"
+    n = around(f"s3_private_bucket_endpoint {origin.url};")
+    r = n.get("/m/a", headers={"Connection": "Upgrade", "Upgrade": "x"})
+    assert r.status == 502 and b"hush" not in r.body
+    origin.close()
 
 
 class Trailers(Recorder):
@@ -337,6 +348,24 @@ def test_a_part_of_another_version_is_not_joined(around, origin, tmp_path, way, 
     assert "[error]" not in n.error_log()
 
 
+@pytest.mark.parametrize("servers", [
+    "server 127.0.0.1:{0}; server 127.0.0.2:1 down;",
+    "server 127.0.0.1:{0}; server 127.0.0.2:1 backup;",
+    "hash x; server 127.0.0.1:{0}; server 127.0.0.2:1 down;",
+    "least_conn; server 127.0.0.1:{0} max_conns=1; server 127.0.0.2:1 down; keepalive 2;",
+])  # fmt: skip
+def test_the_same_server_is_asked_again(around, origin, servers):
+    """No other need be there, and none is asked: it may be another cluster."""
+    n = around("s3_private_bucket_endpoint http://s3.example.com upstream=pool;",
+               f"upstream pool {{ zone pool 64k; {servers.format(origin.port)} }}")  # fmt: skip
+    origin.answer = careless()
+    for _ in range(5):
+        r = n.get("/m/a", headers={"Range": "bytes=8-", "If-Range": '"old"'})
+        assert (r.status, r.body) == (200, NEW)
+    assert len(origin.requests) == 10 and "[error]" not in n.error_log()
+    assert n.get("/m/a").body == NEW
+
+
 @pytest.mark.parametrize("etag, modified", [("", ""), ('W/"old"', "")])
 def test_a_part_without_a_validator_is_not_joined(around, origin, etag, modified):
     n = around()
@@ -357,6 +386,7 @@ def test_where_nginx_cannot_ask_again(around, origin, errors):
     headers = {"Range": "bytes=8-", "If-Range": '"old"'}
     r = n.get("/m/a", headers=headers)
     assert r.status == 412 and b"ab" != r.body and len(origin.requests) == 2
+    assert r.get("Content-Range") is None
     n = around(f"s3_private_bucket_errors {errors}; proxy_pass_request_body on; proxy_request_buffering off;")
     origin.answer = partial
     r = n.get("/m/a", headers=headers, body=b"body")
@@ -397,3 +427,58 @@ def test_a_client_that_leaves_while_it_is_asked_again(around, origin):
     wait_until(lambda: "499" in n.access_log(), "nginx to see that it left")
     gate.set()
     assert n.get("/m/a").body == NEW
+
+
+# --- requests within requests --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status, code", [(404, "NoSuchKey"), (403, "InvalidAccessKeyId"), (500, "")])
+@pytest.mark.parametrize("within", ["auth_request /m/auth;", "mirror /m/mirror;", "add_before_body /m/x;"])
+def test_masked_errors_within_other_requests(nginx, origin, tmp_path, within, status, code):
+    """Their pages are not the client's, and the connection goes on."""
+    n = nginx(f"""location /m/ {{ s3_private_bucket example-bucket; }}
+        location /site {{ {within} root {tmp_path}; default_type text/html; }}""")
+    (tmp_path / "site").write_text("site")
+    origin.answer = s3_error(status, code)
+    with socket.create_connection(("127.0.0.1", n.port), 30) as s, s.makefile("rb") as f:
+        # nginx closes a connection behind a 500.
+        for _ in range(1 if "auth_request" in within else 3):
+            s.sendall(b"GET /site HTTP/1.1\r\nHost: a\r\n\r\n")
+            r = read_response(f)
+            if "auth_request" in within:
+                assert r.status == 500 and b"site" not in r.body and f.read() == b""
+            elif "mirror" in within:
+                assert (r.status, r.body) == (200, b"site")
+            else:
+                assert r.status == 200 and r.body.endswith(b"site")
+                assert b"<html>" in r.body and b"hush" not in r.body
+
+
+def test_a_masked_error_of_a_background_update(around, origin):
+    """The client has its answer, and the request comes to an end."""
+    n = around("""proxy_cache z; proxy_cache_valid 200 404 1s; proxy_cache_use_stale updating;
+        proxy_cache_background_update on; add_header X-Cache $upstream_cache_status always;""",
+        "map $host $unused { default 1; }")  # fmt: skip
+    assert n.get("/m/a").status == 200
+    origin.answer = s3_error(404, "NoSuchKey")
+    with socket.create_connection(("127.0.0.1", n.port), 30) as s, s.makefile("rb") as f:
+
+        def get():
+            s.sendall(b"GET /m/a HTTP/1.1\r\nHost: a\r\n\r\n")
+            return read_response(f)
+
+        stale = wait_until(lambda: (r := get()).get("X-Cache") == "STALE" and r, "a stale answer")
+        assert (stale.status, stale.body) == (200, b"0123456789")
+        wait_until(lambda: get().status == 404, "the update")
+    n.process.send_signal(signal.SIGQUIT)
+    assert n.process.wait(30) == 0
+
+
+def test_a_masked_error_at_a_small_rate(around):
+    origin = Bytes()
+    n = around(f"s3_private_bucket_endpoint {origin.url}; limit_rate 200;")
+    body = b"<Error><Code>NoSuchKey</Code>" + b"hush" * 50_000
+    origin.said = b"HTTP/1.1 404 X\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    r = n.get("/m/a")
+    assert r.status == 404 and r.body.endswith(b"</html>\r\n")
+    origin.close()

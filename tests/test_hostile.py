@@ -5,7 +5,7 @@ import threading
 import time
 
 import pytest
-from harness import Nginx, Recorder, free_port, make_cert, read_response, wait_until
+from harness import Nginx, Recorder, free_port, make_cert, read_response, request, wait_until
 
 # --- keys ----------------------------------------------------------------------------------
 
@@ -145,13 +145,38 @@ def test_captures_of_other_expressions(nginx, origin):
         }
         location ~ ^/i/(\\w+)$ {
             s3_private_bucket example-bucket; s3_private_bucket_key $1;
+            if ($arg_v ~ ^(\\d+)$) { set $v $1; s3_private_bucket versions-$v prefix=$tenant-$1/; }
+        }
+        location /plain/ {
             if ($arg_v ~ ^(\\d+)$) { s3_private_bucket versions-$1; }
+            s3_private_bucket example-bucket;
         }""", MAPS)  # fmt: skip
     assert n.get("/r/a-b?t=evil").status == n.get("/i/a").status == 200
-    assert n.get("/i/a?v=7").status == 200
+    # In an "if" too, where "set" keeps those of its condition.
+    assert n.get("/i/a?v=7&t=evil").status == n.get("/plain/x?v=8").status == 200
     assert [r.target for r in origin.requests] == [
-        "/example-bucket/evil/b/a", "/example-bucket/a", "/versions-7/7"]  # fmt: skip
+        "/example-bucket/evil/b/a", "/example-bucket/a", "/versions-7/evil-a/a", "/versions-8/x"]  # fmt: skip
 
+
+@pytest.mark.parametrize(
+    "location, status",
+    [
+        ("location ~ ^/m/ { set $k $s3_private_bucket_key; s3_private_bucket example-bucket; }", 200),
+        ("location /m/ { if ($uri ~ ^/m/) { set $k 1; } set $k $s3_private_bucket_uri; s3_private_bucket example-bucket; }", 200),
+        ("location ~ ^/m/ { s3_private_bucket example-bucket prefix=$tenant/; s3_private_bucket_key $1; }", 404),
+        ("""location ~ ^/m/ { s3_private_bucket example-bucket; return 302 $s3_private_bucket_presigned_url;
+            s3_private_bucket_auth sigv4 access_key_id=a secret_access_key=data:b; }""", 302),
+    ],
+    ids=range(4),
+)  # fmt: skip
+def test_an_expression_without_captures(nginx, location, status):
+    """It leaves nginx with a count of captures, and no room for any."""
+    n = nginx(location, MAPS)
+    assert n.get("/m/a?t=evil").status == status
+    for target, method in (("/m/%ff", "GET"), ("/m/a", "POST"), ("/m/%5C", "HEAD")):
+        assert n.get(target, method=method).status in (302, 400, 404, 405)
+    # The access log names the key.
+    assert n.access_log()
 
 def test_slices_have_the_captures_of_their_request(nginx, origin, tmp_path):
     n = nginx(
@@ -219,6 +244,37 @@ def test_identities_do_not_share_cached_answers(tmp_path, origin):
     # Neither a restart nor new keys in the same places make it forget.
     with identities(tmp_path, origin, "-new") as n:
         assert {n.get(f"/{i}/a").get("X-Cache") for i in range(len(IDENTITIES))} == {"HIT"}
+
+
+def test_secrets_in_places_of_the_same_names_are_not_the_same(tmp_path, origin):
+    port = free_port()
+    location = "location {} {{ s3_private_bucket example-bucket; s3_private_bucket_auth secret data:{}; }}"
+    n = Nginx(
+        tmp_path / "n",
+        f"""{location.format("/m/", "one")} {location.format("= /m/a", "two")}
+        location /n/ {{ {location.format("~ a", "three")} }} location /o/ {{ {location.format("~ a", "four")} }}""",
+        f"""proxy_cache_path {tmp_path}/cache keys_zone=z:1m; proxy_cache z; proxy_cache_valid any 1h;
+        s3_private_bucket_endpoint {origin.url}; merge_slashes off; s3_private_bucket_key same;
+        server {{ listen 127.0.0.1:{port}; {location.format("/m/", "five")} {location.format("/p/", "one")} }}""",
+    )
+    origin.answer = lambda r: (200, [], (r.get("User-Agent") or "").encode())
+    with n:
+        asked = [(n.port, "/m/x"), (n.port, "/m/a"), (n.port, "/n/a"), (n.port, "/o/a"), (port, "/m/x"), (port, "/p/x")]
+        for _ in range(2):
+            assert [request(p, target).body for p, target in asked] == [b"one", b"two", b"three", b"four", b"five", b"one"]
+    assert len(origin.requests) == 6
+
+
+def test_the_method_in_a_key_is_no_part_of_a_name(nginx, origin, tmp_path):
+    n = nginx(
+        """proxy_cache z; proxy_cache_valid 1h;
+        location /a/ { s3_private_bucket example-bucket; proxy_cache_convert_head off; }
+        location /b/ { s3_private_bucket example-bucket; }
+        location ~ \\.pdf$ { deny all; }""".replace("location /a/", "location ^~ /a/"),
+        f"proxy_cache_path {tmp_path}/cache keys_zone=z:1m;",
+    )
+    assert n.get("/a/x.pdf").status == n.get("/b/x.pdfGET").status == 200 and n.get("/b/x.pdf").status == 403
+    assert [r.target for r in origin.requests] == ["/example-bucket/x.pdf", "/example-bucket/x.pdfGET"]
 
 
 def test_locations_with_one_identity_share_cached_answers(tmp_path, origin):

@@ -250,7 +250,7 @@ CONDITIONS = [
     ("If-Match", '"x"'),
     ("If-Modified-Since", "Mon, 01 Jan 2024 00:00:00 GMT"),
     ("If-None-Match", '"y"'),
-    ("If-Range", '"z"'),
+    ("If-Range", '"tag"'),
     ("If-Unmodified-Since", "Mon, 02 Jan 2040 00:00:00 GMT"),
     ("Range", "bytes=2-4"),
 ]

@@ -45,6 +45,7 @@ SERVER = """
         set $tenant ""; access_by_lua_block {{
             if ngx.var.arg_tenant == "stop" then ngx.exit(403) end
             ngx.var.tenant = ngx.var.arg_tenant
+            ngx.header["Set-Cookie"] = "session=renewed"
         }}
         s3_private_bucket example-bucket prefix=$tenant/;
     }}

@@ -10,7 +10,7 @@ use ngx::ffi::{
     ngx_buf_t, ngx_chain_t, ngx_http_clean_header, ngx_http_filter_finalize_request,
     ngx_http_output_body_filter_pt, ngx_http_output_header_filter_pt, ngx_http_request_t,
     ngx_http_top_body_filter, ngx_http_top_header_filter, ngx_http_upstream_t, ngx_int_t,
-    ngx_pcalloc, ngx_str_t, ngx_uint_t, NGINX_VER, NGINX_VER_BUILD, NGX_HTTP_HEAD,
+    ngx_pcalloc, ngx_str_t, ngx_table_elt_t, ngx_uint_t, NGINX_VER, NGINX_VER_BUILD, NGX_HTTP_HEAD,
     NGX_HTTP_MOVED_PERMANENTLY, NGX_HTTP_MOVED_TEMPORARILY, NGX_HTTP_NOT_ALLOWED,
     NGX_HTTP_PERMANENT_REDIRECT, NGX_HTTP_SEE_OTHER, NGX_HTTP_SERVER_TOKENS_OFF,
     NGX_HTTP_SERVER_TOKENS_ON, NGX_HTTP_TEMPORARY_REDIRECT,
@@ -19,7 +19,7 @@ use ngx::ngx_string;
 
 use super::judge::{decide, is_cached};
 use crate::location::{serving, Serving};
-use crate::nginx::headers::{add, find, hide};
+use crate::nginx::headers::{add, find, has, hide};
 use crate::nginx::http_core::location_of;
 use crate::nginx::pool::concat;
 use crate::request::object::{object_mut, Object};
@@ -65,7 +65,11 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
                 return Status::NGX_ERROR.into();
             }
             if let Some((u, object)) = answering(r) {
-                let hidden = |name: &[u8]| is_hidden(name, &serving.pass_headers);
+                // What else stands there is the site's own, of its access rules for instance.
+                let hidden = |header: &ngx_table_elt_t| {
+                    is_hidden(header.key.as_bytes(), &serving.pass_headers)
+                        && has(&u.headers_in.headers, header)
+                };
                 hide(&mut (*r).headers_out.headers, hidden);
                 let is_judged = serving.masks || object.answer.shown.is_some();
                 if is_judged && mask(r, u, serving, object).is_none() {
@@ -76,7 +80,10 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
         let Some(next) = NEXT_HEADER else { return Status::NGX_ERROR.into() };
         let rc = next(r);
         let page = object_mut(r).and_then(|object| object.answer.page);
-        match page.filter(|_| is_sent(rc) && (*r).method != NGX_HTTP_HEAD as ngx_uint_t) {
+        // A subrequest may be for its headers alone (auth_request, mirror, a background update): its page waits
+        // for the body filter, which nginx calls for the others.
+        let is_now = r == (*r).main && (*r).method != NGX_HTTP_HEAD as ngx_uint_t;
+        match page.filter(|_| is_now && is_sent(rc)) {
             Some(page) if !is_sent(send_page(r, page)) => Status::NGX_ERROR.into(),
             _ => rc,
         }
@@ -134,7 +141,9 @@ unsafe fn replace(
         let out = &mut (*r).headers_out;
         if matches!(shown.status, 412 | 416) {
             // Their headers tell clients what they can ask for.
-            for header in [&mut out.content_length, &mut out.content_encoding] {
+            let of_a_part = (shown.status == 412).then_some(&mut out.content_range);
+            let of_the_body = [&mut out.content_length, &mut out.content_encoding];
+            for header in of_the_body.into_iter().chain(of_a_part) {
                 if let Some(header) = mem::replace(header, ptr::null_mut()).as_mut() {
                     header.hash = 0;
                 }
@@ -238,7 +247,17 @@ unsafe extern "C" fn body_filter(r: *mut ngx_http_request_t, chain: *mut ngx_cha
             buf.file_pos = buf.file_last;
             link = this.next;
         }
-        Status::NGX_OK.into()
+        if let Some(object) = object_mut(r).filter(|o| r != (*r).main && !o.answer.page_is_sent) {
+            object.answer.page_is_sent = true;
+            if let Some(page) = object.answer.page {
+                return send_page(r, page);
+            }
+        }
+        // What is left of the page goes on now: nginx takes a filter that is done for one that has sent all.
+        match (*(*r).connection).buffered() {
+            0 => Status::NGX_OK.into(),
+            _ => next(r, ptr::null_mut()),
+        }
     }
 }
 
@@ -260,7 +279,9 @@ unsafe fn hide_trailers(r: *mut ngx_http_request_t, masked: bool) {
     // SAFETY: the list is the request's.
     unsafe {
         if let (Some(serving), Some(_)) = (serving(r), object_mut(r)) {
-            let hidden = |name: &[u8]| masked || is_hidden(name, &serving.pass_headers);
+            let hidden = |header: &ngx_table_elt_t| {
+                masked || is_hidden(header.key.as_bytes(), &serving.pass_headers)
+            };
             hide(&mut (*r).headers_out.trailers, hidden);
         }
     }

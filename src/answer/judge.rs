@@ -210,7 +210,8 @@ pub fn is_cached(u: &ngx_http_upstream_t) -> bool {
 unsafe fn is_endless(r: *mut ngx_http_request_t, u: &ngx_http_upstream_t, status: u16) -> bool {
     let unframed = u.headers_in.content_length_n < 0 && u.headers_in.chunked() == 0;
     match status {
-        0 => true,
+        // nginx would tunnel behind a 101, which nobody asked for.
+        0..=199 => true,
         204 | 304 => false,
         // SAFETY: the caller's promise: r is the request of u.
         _ => unframed && !is_cached(u) && unsafe { method(r) } != Some(Method::Head),

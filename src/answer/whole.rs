@@ -4,14 +4,15 @@
 //! download would join it to what it has, so that the object is asked for again, as a whole: nginx's own way
 //! to ask the next server is led back to the same.
 
+use core::ffi::c_void;
 use core::ptr;
 
 use ngx::core::Status;
 use ngx::ffi::{
-    ngx_http_request_t, ngx_http_upstream_conf_t, ngx_http_upstream_state_t, ngx_http_upstream_t,
-    ngx_int_t, ngx_str_t, ngx_table_elt_t, ngx_uint_t, NGX_HTTP_NOT_FOUND,
-    NGX_HTTP_PARTIAL_CONTENT, NGX_HTTP_PRECONDITION_FAILED, NGX_HTTP_UPSTREAM_FT_HTTP_404,
-    NGX_LOG_INFO, NGX_PEER_NEXT,
+    ngx_event_get_peer_pt, ngx_http_request_t, ngx_http_upstream_conf_t, ngx_http_upstream_state_t,
+    ngx_http_upstream_t, ngx_int_t, ngx_peer_connection_t, ngx_str_t, ngx_table_elt_t, ngx_uint_t,
+    sockaddr, socklen_t, NGX_HTTP_NOT_FOUND, NGX_HTTP_PARTIAL_CONTENT,
+    NGX_HTTP_PRECONDITION_FAILED, NGX_HTTP_UPSTREAM_FT_HTTP_404, NGX_LOG_INFO,
 };
 
 use crate::location::shared;
@@ -56,36 +57,81 @@ pub unsafe fn ask(
 ) -> ngx_int_t {
     // SAFETY: an upstream has a configuration and, once it has an answer, a peer.
     unsafe {
-        let own = u.conf;
-        let copy: *mut ngx_http_upstream_conf_t = match copy_in_request(r, own) {
-            Ok(copy) => copy,
-            Err(_) => return Status::NGX_ERROR.into(),
-        };
-        let (true, Some(free)) =
-            (object.answer.whole.is_none() && (*own).pass_request_body == 0, u.peer.free)
-        else {
+        if object.answer.whole.is_some() || (*u.conf).pass_request_body != 0 {
             let status = NGX_HTTP_PRECONDITION_FAILED as u16;
             object.answer.shown = Some(Shown { status, class: Class::Kept });
             u.headers_in.status_n = ngx_uint_t::from(status);
             u.headers_in.status_line = ngx_str_t::empty();
             return Status::NGX_OK.into();
-        };
+        }
         log::of_request(
             r,
             NGX_LOG_INFO,
             "S3 answered with a part of another version than that of \"If-Range\"; the object is asked \
              for as a whole",
         );
-        object.answer.whole = Some(Whole::Asks { conf: own, tries: u.peer.tries });
-
-        // As nginx does before it asks the next server, which may be this one: it is not to blame.
-        free(&mut u.peer, u.peer.data, NGX_PEER_NEXT as ngx_uint_t);
-        u.peer.sockaddr = ptr::null_mut();
-        u.peer.tries = 2;
-        (*copy).next_upstream |= NGX_HTTP_UPSTREAM_FT_HTTP_404 as ngx_uint_t;
-        (*copy).next_upstream_timeout = 0;
-        u.conf = copy;
+        let peer = &mut u.peer;
+        let server = Again {
+            request: r,
+            conf: u.conf,
+            tries: peer.tries,
+            get: peer.get,
+            data: peer.data,
+            sockaddr: peer.sockaddr,
+            socklen: peer.socklen,
+            name: peer.name,
+        };
+        let (Ok(server), Ok(conf)) = (copy_in_request(r, &server), copy_in_request(r, u.conf))
+        else {
+            return Status::NGX_ERROR.into();
+        };
+        object.answer.whole = Some(Whole::Asks);
+        // Without an address nginx does not give the server back to its balancer, which would offer another.
+        peer.sockaddr = ptr::null_mut();
+        peer.get = Some(again);
+        peer.data = server.cast();
+        peer.tries = 2;
+        (*conf).next_upstream |= NGX_HTTP_UPSTREAM_FT_HTTP_404 as ngx_uint_t;
+        (*conf).next_upstream_timeout = 0;
+        u.conf = conf;
         u.headers_in.status_n = NGX_HTTP_NOT_FOUND as ngx_uint_t;
+    }
+    Status::NGX_OK.into()
+}
+
+/// What nginx has of the server that is asked again.
+#[derive(Clone, Copy)]
+struct Again {
+    request: *mut ngx_http_request_t,
+    conf: *mut ngx_http_upstream_conf_t,
+    tries: ngx_uint_t,
+    get: ngx_event_get_peer_pt,
+    data: *mut c_void,
+    sockaddr: *mut sockaddr,
+    socklen: socklen_t,
+    name: *mut ngx_str_t,
+}
+
+/// nginx wants the next server: the same, once. All is as it was then, but that the connection is new.
+unsafe extern "C" fn again(pc: *mut ngx_peer_connection_t, data: *mut c_void) -> ngx_int_t {
+    // SAFETY: data is what ask() made, in the pool of the request whose upstream has this peer; nginx has a
+    // state for each time that it asked.
+    unsafe {
+        let again = *data.cast::<Again>();
+        let pc = &mut *pc;
+        (pc.get, pc.data, pc.tries) = (again.get, again.data, again.tries);
+        (pc.sockaddr, pc.socklen, pc.name) = (again.sockaddr, again.socklen, again.name);
+        pc.set_cached(0);
+        pc.connection = ptr::null_mut();
+        if let Some(u) = (*again.request).upstream.as_mut() {
+            u.conf = again.conf;
+        }
+        if let Some(states) = (*again.request).upstream_states.as_ref() {
+            if let Some(last) = states.nelts.checked_sub(2) {
+                let state = states.elts.cast::<ngx_http_upstream_state_t>().add(last);
+                (*state).status = NGX_HTTP_PARTIAL_CONTENT as ngx_uint_t;
+            }
+        }
     }
     Status::NGX_OK.into()
 }
@@ -99,23 +145,11 @@ pub unsafe fn reinit(
     u: &mut ngx_http_upstream_t,
     object: &mut Object,
 ) -> ngx_int_t {
-    let Some(Whole::Asks { conf, tries }) = object.answer.whole else {
-        return Status::NGX_OK.into();
-    };
+    let Some(Whole::Asks) = object.answer.whole else { return Status::NGX_OK.into() };
     object.answer.whole = Some(Whole::Asked);
-    // SAFETY: the configuration is the location's; nginx has a state for each time that it asked.
-    unsafe {
-        u.conf = conf;
-        u.peer.tries = tries;
-        if let Some(states) = (*r).upstream_states.as_ref() {
-            if let Some(last) = states.nelts.checked_sub(2) {
-                let state = states.elts.cast::<ngx_http_upstream_state_t>().add(last);
-                (*state).status = NGX_HTTP_PARTIAL_CONTENT as ngx_uint_t;
-            }
-        }
-        match u.create_request {
-            Some(create) => create(r),
-            None => Status::NGX_ERROR.into(),
-        }
+    match u.create_request {
+        // SAFETY: the caller's promise.
+        Some(create) => unsafe { create(r) },
+        None => Status::NGX_ERROR.into(),
     }
 }

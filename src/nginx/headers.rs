@@ -27,18 +27,38 @@ pub unsafe fn find(list: &ngx_list_t, name: &[u8]) -> Option<ngx_str_t> {
     None
 }
 
+/// Whether a header was copied from one of a list: nginx copies all of it but for its name, which it
+/// points to.
+///
+/// # Safety
+/// `list` is a valid list of headers.
+pub unsafe fn has(list: &ngx_list_t, header: &ngx_table_elt_t) -> bool {
+    let mut part = ptr::addr_of!(list.part);
+    // SAFETY: a list's parts hold as many elements as they say.
+    unsafe {
+        while let Some(some) = part.as_ref() {
+            let first: *const ngx_table_elt_t = some.elts.cast();
+            if (0..some.nelts).any(|i| (*first.add(i)).key.data == header.key.data) {
+                return true;
+            }
+            part = some.next;
+        }
+    }
+    false
+}
+
 /// Takes headers out of a list, those that `is_hidden` says.
 ///
 /// # Safety
 /// `list` is a valid list of headers.
-pub unsafe fn hide(list: &mut ngx_list_t, is_hidden: impl Fn(&[u8]) -> bool) {
+pub unsafe fn hide(list: &mut ngx_list_t, is_hidden: impl Fn(&ngx_table_elt_t) -> bool) {
     let mut part: *mut ngx_list_part_t = ptr::addr_of_mut!(list.part);
     // SAFETY: a list's parts hold as many elements as they say.
     unsafe {
         while let Some(some) = part.as_mut() {
             for i in 0..some.nelts {
                 let header = &mut *some.elts.cast::<ngx_table_elt_t>().add(i);
-                if is_hidden(header.key.as_bytes()) {
+                if is_hidden(header) {
                     header.hash = 0;
                 }
             }

@@ -109,9 +109,10 @@ pub unsafe fn set_captures(r: *mut ngx_http_request_t, regex: *const Regex, capt
     // each capture. Every request has a place for each indexed variable.
     unsafe {
         let mut own = [-1; 3 * MOST];
-        let mut found = match (*r).ncaptures {
-            0 => &[][..],
-            count => core::slice::from_raw_parts((*r).captures, count),
+        let mut found = match (*r).captures.is_null() {
+            // An expression without captures leaves a count, but no room.
+            true => &[][..],
+            false => core::slice::from_raw_parts((*r).captures, (*r).ncaptures),
         };
         let mut data = (*r).captures_data;
         if regex.as_ref().is_some_and(|regex| regex.ncaptures > 0) {
@@ -156,7 +157,8 @@ pub unsafe fn keep_captures<T>(r: *mut ngx_http_request_t, f: impl FnOnce() -> T
     unsafe {
         let (count, data) = ((*r).ncaptures, (*r).captures_data);
         let mut saved = [0; 64];
-        let kept = count.min(saved.len());
+        // An expression without captures leaves a count, but no room.
+        let kept = if (*r).captures.is_null() { 0 } else { count.min(saved.len()) };
         if kept > 0 {
             ptr::copy_nonoverlapping((*r).captures, saved.as_mut_ptr(), kept);
         }

@@ -1,6 +1,6 @@
 //! What one request asks S3 for, and what is known of the answer.
 
-use ngx::ffi::{ngx_http_request_t, ngx_http_upstream_conf_t, ngx_str_t, ngx_uint_t};
+use ngx::ffi::{ngx_http_request_t, ngx_str_t};
 
 use crate::location::ctx_index;
 use crate::nginx::Handler;
@@ -42,13 +42,15 @@ pub struct Answer {
     pub whole: Option<Whole>,
     /// The page that the client gets in place of S3's body.
     pub page: Option<&'static [u8]>,
+    /// Whether it was sent.
+    pub page_is_sent: bool,
 }
 
-/// How S3 is asked for a whole object after it sent a part of another version.
-#[derive(Clone, Copy)]
+/// Where asking for a whole object is, after S3 sent a part of another version.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Whole {
-    /// nginx is about to ask. Then it goes on with this configuration, and so many servers.
-    Asks { conf: *mut ngx_http_upstream_conf_t, tries: ngx_uint_t },
+    /// nginx is about to ask.
+    Asks,
     /// It asked.
     Asked,
 }

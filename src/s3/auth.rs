@@ -28,13 +28,27 @@ pub enum Auth {
     },
 }
 
+impl Auth {
+    /// Whether two that look alike from outside have the same secret, where that stands in the configuration
+    /// itself. A file's content may change.
+    pub fn has_secret_of(&self, other: &Auth) -> bool {
+        match (self, other) {
+            (Auth::Secret(one), Auth::Secret(two)) => one.file().is_some() || one == two,
+            _ => true,
+        }
+    }
+}
+
 /// What makes the answers of one location differ from another's for the same object, beside the
 /// request itself.
+#[derive(Clone, Copy)]
 pub struct Identity<'a> {
     /// As whom S3 is asked.
     pub auth: &'a Auth,
     /// `server_name` and location, which tell secrets apart that stand in the configuration.
     pub place: [&'a [u8]; 2],
+    /// How many other such secrets there are in a place of the same names.
+    pub nth: usize,
     /// `s3_private_bucket_expected_owner`
     pub owner: Option<&'a str>,
     /// `upstream=` of `s3_private_bucket_endpoint`
@@ -59,8 +73,9 @@ impl Identity<'_> {
         };
         let [owner, group] = [self.owner, self.group].map(|text| text.unwrap_or("").as_bytes());
         let masks: &[u8] = if self.masks { b"mask" } else { b"pass" };
+        let nth = self.nth.to_string();
         let mut hash = Sha256::new();
-        for field in auth.into_iter().chain([owner, group, masks]) {
+        for field in auth.into_iter().chain([owner, group, masks, nth.as_bytes()]) {
             hash.update((field.len() as u64).to_be_bytes());
             hash.update(field);
         }
@@ -78,13 +93,13 @@ pub struct Digest(String);
 impl Digest {
     /// As much of it as tells it from `others`, three letters at least: whatever stands in a key is hashed
     /// for each request.
-    pub fn short(&self, others: &[Digest]) -> &str {
+    pub fn short<'a>(&self, others: impl IntoIterator<Item = &'a Digest>) -> &str {
         let is_other = |other: &&Digest| **other != *self;
         let common = |other: &Digest| {
             let pairs = self.0.bytes().zip(other.0.bytes());
             pairs.take_while(|(a, b)| a == b).count()
         };
-        let needed = others.iter().filter(is_other).map(|other| common(other) + 1).max();
+        let needed = others.into_iter().filter(is_other).map(|other| common(other) + 1).max();
         &self.0[..needed.unwrap_or(0).max(3).min(self.0.len())]
     }
 }
@@ -110,7 +125,7 @@ mod tests {
     fn digest(auth: &Auth, location: &str, rest: (Option<&str>, Option<&str>, bool)) -> Digest {
         let (owner, group, masks) = rest;
         let place = [&b"example.com"[..], location.as_bytes()];
-        Identity { auth, place, owner, group, masks }.digest()
+        Identity { auth, place, nth: 0, owner, group, masks }.digest()
     }
 
     #[test]

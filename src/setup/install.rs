@@ -134,6 +134,7 @@ unsafe fn install_own(
         let identity = Identity {
             auth,
             place: [http_core::server_name(cf), bytes((*location).name)],
+            nth: 0,
             owner: owner.as_deref(),
             group: setting.upstream.as_deref(),
             masks,
@@ -142,7 +143,7 @@ unsafe fn install_own(
             endpoint,
             host: &host,
             group: group.as_deref(),
-            identity: &main.work.short(identity.digest()),
+            identity: &main.work.digest(&identity, auth),
             ca_bundle: ca_bundle(endpoint, written)?,
             masks,
             around: around(cf, &mut main.work.footprints, proxy, array)?,
@@ -150,7 +151,7 @@ unsafe fn install_own(
         let headers = plan.headers(auth, owner.as_deref());
         let ignored = ignored_headers(settings.pass_headers.as_deref().unwrap_or_default());
         let footprints = &mut main.work.footprints;
-        let conditionless =
+        conf.location.unconditional =
             write(cf, footprints, proxy, array, &plan, (headers, ignored as ngx_uint_t), written)?;
         let handler = footprint(cf, footprints, proxy, "proxy_pass")?.handler;
         index_variables(cf, &mut main.shared, proxy, array, plan.around.slices)?;
@@ -158,12 +159,10 @@ unsafe fn install_own(
         let found = Found {
             has_group: group.is_some(),
             host,
-            regex: http_core::regex(&*location),
+            regex: conf.known.regex,
             proxy_handler: handler.ok_or(SetupError::Handler)?,
         };
-        let serving = serving(&mut main.work, conf, bucket, auth, found);
-        conf.location.unconditional = conditionless;
-        Ok(serving)
+        Ok(serving(&mut main.work, conf, bucket, auth, found))
     }
 }
 

@@ -37,10 +37,10 @@ pub unsafe fn prepare(
     let (is_block, has_handler) =
         unsafe { ((*location).noname() != 0, (*location).handler.is_some()) };
     conf.known.loc_conf = Some(ctx.loc_conf);
-    conf.known.prefix = match is_block {
-        true => prev.known.prefix,
+    (conf.known.prefix, conf.known.regex) = match is_block {
+        true => (prev.known.prefix, prev.known.regex),
         // SAFETY: it is no block.
-        false => unsafe { http_core::literal_prefix(&*location) },
+        false => unsafe { (http_core::literal_prefix(&*location), http_core::regex(&*location)) },
     };
 
     let own = matches!(conf.settings.bucket, BucketSetting::On(..));

@@ -155,8 +155,9 @@ impl Plan<'_> {
         let tells_scheme = self.endpoint.https || self.endpoint.port.is_some();
         let port = if tells_scheme { "" } else { ":80" };
         let slice = if self.around.slices { "$slice_range" } else { "" };
-        let method = if self.around.keeps_head { "$s3_private_bucket_method" } else { "" };
-        format!("{identity}{host}{port}$s3_private_bucket_uri{slice}{method}")
+        // Between spaces, which no host has.
+        let method = if self.around.keeps_head { " $s3_private_bucket_method " } else { "" };
+        format!("{identity}{method}{host}{port}$s3_private_bucket_uri{slice}")
     }
 
     /// The headers that go to S3 with every request: who asks for which host. A value that is empty is
@@ -280,7 +281,7 @@ mod tests {
             ("https://h", false, false, "id:h$s3_private_bucket_uri"),
             ("http://h", false, false, "id:h:80$s3_private_bucket_uri"),
             ("http://h:9", true, false, "id:h$s3_private_bucket_uri$slice_range"),
-            ("https://h", false, true, "id:h$s3_private_bucket_uri$s3_private_bucket_method"),
+            ("https://h", false, true, "id: $s3_private_bucket_method h$s3_private_bucket_uri"),
         ] {
             let endpoint = Endpoint::parse(url).unwrap();
             let around = Around { slices, keeps_head, ..Around::default() };

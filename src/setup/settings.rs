@@ -1,17 +1,18 @@
 //! What the user wrote, and what set-up knows of it until the configuration is read.
 
 use core::ffi::c_void;
-use core::fmt;
+use core::{fmt, ptr};
 use std::rc::Rc;
 
 use ngx::ffi::{ngx_http_conf_ctx_t, ngx_resolver_t};
 
 use super::written::{Footprints, Written};
 use crate::location::{Bucket, Location, Shared};
+use crate::nginx::http_core::Regex;
 use crate::nginx::value::Value;
 use crate::s3::auth::credentials::Credentials;
 use crate::s3::auth::sigv4::Signer;
-use crate::s3::auth::{Auth, Digest};
+use crate::s3::auth::{Auth, Digest, Identity};
 use crate::s3::endpoint::{Addressing, Endpoint};
 
 /// The default of `s3_private_bucket_region`.
@@ -79,14 +80,21 @@ impl Settings {
 }
 
 /// What is known of a location when it is merged.
-#[derive(Default)]
 pub struct Known {
     /// Whether its requests go to a bucket.
     pub serves: bool,
     /// Its literal prefix, `/` when it has none.
     pub prefix: &'static [u8],
+    /// Its regular expression, that of the location around a block; NULL where there is none.
+    pub regex: *const Regex,
     /// Its array of all modules' configurations.
     pub loc_conf: Option<*mut *mut c_void>,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Known { serves: false, prefix: b"/", regex: ptr::null(), loc_conf: None }
+    }
 }
 
 /// The argument of `s3_private_bucket`.
@@ -153,16 +161,25 @@ pub struct Work {
     /// One signer for each key, region and service, so that each derives one key a day.
     signers: Vec<Rc<Signer>>,
     /// As whom S3 is asked by the locations that were seen.
-    identities: Vec<Digest>,
+    identities: Vec<(Digest, Rc<Auth>)>,
 }
 
 impl Work {
-    /// As much of a digest as tells it from those of the locations that were seen before.
-    pub fn short(&mut self, digest: Digest) -> String {
-        let short = digest.short(&self.identities).to_owned();
-        if !self.identities.contains(&digest) {
-            self.identities.push(digest);
-        }
+    /// As much of an identity's digest as tells it from those of the locations that were seen before. Two
+    /// secrets in the configuration, in places of the same names, are two identities.
+    pub fn digest(&mut self, identity: &Identity, auth: &Rc<Auth>) -> String {
+        let mut nth = 0;
+        let digest = loop {
+            let digest = Identity { nth, ..*identity }.digest();
+            let mut same = self.identities.iter().filter(|(known, _)| *known == digest);
+            match same.all(|(_, known)| known.has_secret_of(auth)) {
+                true => break digest,
+                false => nth += 1,
+            }
+        };
+        let others = self.identities.iter().map(|(known, _)| known);
+        let short = digest.short(others).to_owned();
+        self.identities.push((digest, auth.clone()));
         short
     }
 

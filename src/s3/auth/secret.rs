@@ -20,6 +20,7 @@ pub enum SecretError {
 }
 
 /// A header and its value, neither of which is ever logged. It has no `Debug` on purpose.
+#[derive(PartialEq, Eq)]
 pub struct Secret {
     header: String,
     value: String,
