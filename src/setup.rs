@@ -13,4 +13,5 @@ pub mod install;
 pub mod prepare;
 pub mod proxy;
 pub mod settings;
+pub mod tls;
 pub mod written;

@@ -13,6 +13,7 @@ use super::conditions::{slices, without_conditions};
 use super::error::SetupError;
 use super::proxy::{Plan, CA_BUNDLES, CONDITIONS};
 use super::settings::{BucketSetting, Kind, LocationConf, MainConf, Pending, Settings, Work};
+use super::tls;
 use super::written::{footprint, proxy_module, upstream_part, Written};
 use crate::handler::handle;
 use crate::location::{Bucket, Host, Serving, Shared, Signing};
@@ -84,7 +85,9 @@ unsafe fn install_one(
                 else {
                     return Err(SetupError::Handler);
                 };
-                proxy.merge(cf, *array.add(proxy.ctx_index()), *block)?;
+                let around = *array.add(proxy.ctx_index());
+                proxy.merge(cf, around, *block)?;
+                upstream_part(proxy, *block)?.ssl = upstream_part(proxy, around)?.ssl;
                 *pending.ctx.loc_conf.add(proxy.ctx_index()) = *block;
                 serving.clone()
             }
@@ -285,7 +288,13 @@ unsafe fn write(
             proxy.set(cf, fresh, "proxy_set_header", pair)?;
         }
 
+        // Of a TLS context of its own: see tls::share().
+        let is_flag = |word| word == 1;
+        proxy.clear(fresh, &*footprint(cf, work, proxy, "proxy_pass")?, is_flag);
         proxy.merge(cf, own, fresh)?;
+        if plan.endpoint.https || written.has("proxy_pass") {
+            tls::share(cf, &mut work.tls, proxy, fresh)?;
+        }
         *array.add(proxy.ctx_index()) = fresh;
         Ok(without_conditions(cf, work, proxy, array, &pairs)?)
     }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use ngx::ffi::{ngx_http_conf_ctx_t, ngx_resolver_t};
 
+use super::tls;
 use super::written::Written;
 use crate::location::{Bucket, Location, Shared};
 use crate::nginx::foreign::Footprint;
@@ -142,6 +143,8 @@ pub struct Work {
     pub footprints: BTreeMap<&'static str, Rc<Footprint>>,
     /// The resolver with the system's name servers, once a location needed it.
     pub resolver: Option<*mut ngx_resolver_t>,
+    /// The TLS contexts that locations share.
+    pub tls: tls::Contexts,
     /// One signer for each key, region and service, so that each derives one key a day.
     signers: Vec<Rc<Signer>>,
 }
