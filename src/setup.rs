@@ -9,6 +9,7 @@
 pub mod check;
 pub mod conditions;
 pub mod error;
+pub mod groups;
 pub mod install;
 pub mod prepare;
 pub mod proxy;

@@ -11,6 +11,7 @@ use ngx::ffi::{ngx_conf_t, ngx_http_core_loc_conf_t, ngx_str_t, ngx_uint_t, NGX_
 use super::check::group;
 use super::conditions::{slices, without_conditions};
 use super::error::SetupError;
+use super::groups::{self, Keepalive, Way};
 use super::proxy::{Plan, CA_BUNDLES, CONDITIONS};
 use super::settings::{BucketSetting, Kind, LocationConf, MainConf, Pending, Settings, Work};
 use super::tls;
@@ -99,7 +100,53 @@ unsafe fn install_one(
             };
             (*location).resolver = *main.work.resolver.insert(known.ok_or(SetupError::Resolver)?);
         }
+        if let Kind::Own(written) = &pending.kind {
+            keep_connections(cf, conf, &serving, &*location, written)?;
+        }
         conf.location.serving = Some(serving);
+    }
+    Ok(())
+}
+
+/// Gives a location an upstream group whose connections are kept, where that can be.
+///
+/// # Safety
+/// As for install_own(), which was called.
+unsafe fn keep_connections(
+    cf: *mut ngx_conf_t,
+    conf: &LocationConf,
+    serving: &Serving,
+    location: &ngx_http_core_loc_conf_t,
+    written: &Written,
+) -> Result<(), SetupError> {
+    let default = Keepalive::default();
+    let Keepalive::On(directives) = conf.settings.keepalive.as_deref().unwrap_or(&default) else {
+        return Ok(());
+    };
+    let setting = conf.settings.endpoint();
+    // SAFETY: the caller's promise; both arrays have a place for each module.
+    unsafe {
+        let way = Way {
+            host: match &serving.host {
+                Host::Constant(host) => Some(setting.endpoint.without_port(host)),
+                Host::PerRequest(_) => None,
+            },
+            endpoint: &setting.endpoint,
+            has_group: group(cf, &setting).is_some(),
+            has_proxy_pass: written.has("proxy_pass"),
+            resolver: location.resolver,
+            resolver_timeout: location.resolver_timeout,
+        };
+        let proxy = proxy_module(cf)?;
+        let arrays = conf.known.loc_conf.into_iter().chain(conf.location.unconditional);
+        let confs = arrays.map(|array| *array.add(proxy.ctx_index()));
+        let mut parts =
+            confs.map(|conf| upstream_part(proxy, conf)).collect::<Result<Vec<_>, _>>()?;
+        match parts.first().map(|part| groups::make(cf, &way, part, directives)) {
+            Some(Ok(group)) => parts.iter_mut().for_each(|part| part.upstream = group),
+            Some(Err(obstacle)) if conf.known.keeps => return Err(SetupError::Keepalive(obstacle)),
+            _ => (),
+        }
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 
 use crate::location::Host;
 use crate::nginx::template::literal;
-use crate::request::variables::AUTHORIZATION;
+use crate::request::variables::{AUTHORIZATION, CHOICE};
 use crate::s3::auth::sigv4::UNSIGNED_PAYLOAD;
 use crate::s3::auth::Auth;
 use crate::s3::endpoint::Endpoint;
@@ -168,6 +168,8 @@ impl Plan<'_> {
         // The proxy module's own.
         let dropped = ["Connection", "Content-Length", "Transfer-Encoding"];
         all.extend(dropped.map(|name| (name, String::new())));
+        // Never sent: when nginx looks whether it is empty, it is time to choose.
+        all.push(("X-S3-Private-Bucket-Choice", format!("${CHOICE}")));
         all
     }
 }
@@ -304,10 +306,10 @@ mod tests {
             ),
         ] {
             let headers = plan.headers(auth, owner);
-            let sent = headers.iter().filter(|(_, value)| !value.is_empty());
+            let sent = headers.iter().filter(|(_, v)| !v.is_empty() && *v != format!("${CHOICE}"));
             let sent: Vec<_> = sent.map(|(name, value)| (*name, value.as_str())).collect();
             assert_eq!(sent, expected);
-            assert_eq!(headers.len(), expected.len() + 3);
+            assert_eq!(headers.len(), expected.len() + 4);
         }
     }
 }

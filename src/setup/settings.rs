@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use ngx::ffi::{ngx_http_conf_ctx_t, ngx_resolver_t};
 
+use super::groups::Keepalive;
 use super::tls;
 use super::written::Written;
 use crate::location::{Bucket, Location, Shared};
@@ -48,6 +49,7 @@ pub struct Settings {
     /// Whether errors are masked.
     pub masks: Option<bool>,
     pub append_slash: Option<bool>,
+    pub keepalive: Option<Rc<Keepalive>>,
 }
 
 impl Settings {
@@ -80,6 +82,8 @@ pub struct Known {
     pub prefix: &'static [u8],
     /// Its array of all modules' configurations.
     pub loc_conf: Option<*mut *mut c_void>,
+    /// Whether it says itself that connections are to be kept.
+    pub keeps: bool,
 }
 
 /// The argument of `s3_private_bucket`.
