@@ -9,16 +9,17 @@ use core::{mem, ptr};
 use std::net::IpAddr;
 
 use ngx::ffi::{
-    ngx_conf_t, ngx_http_complex_value_t, ngx_http_conf_ctx_t, ngx_http_max_module,
-    ngx_http_module_t, ngx_http_upstream_conf_t, ngx_http_upstream_module,
-    ngx_http_upstream_srv_conf_t, ngx_msec_t, ngx_pcalloc, ngx_pool_cleanup_add, ngx_resolver_t,
-    ngx_str_t, ngx_uint_t, NGX_HTTP_MODULE, NGX_HTTP_UPSTREAM_FT_ERROR,
+    ngx_conf_t, ngx_http_conf_ctx_t, ngx_http_max_module, ngx_http_module_t,
+    ngx_http_upstream_conf_t, ngx_http_upstream_module, ngx_http_upstream_srv_conf_t, ngx_msec_t,
+    ngx_pcalloc, ngx_pool_cleanup_add, ngx_resolver_t, ngx_str_t, ngx_uint_t, NGX_HTTP_MODULE,
+    NGX_HTTP_UPSTREAM_FT_ERROR,
 };
 use ngx::ngx_string;
 use thiserror::Error;
 
 use crate::connections::group::{drop_in_pool, Group, Source};
 use crate::connections::peer;
+use crate::location::Host;
 use crate::nginx::foreign::ForeignError;
 use crate::nginx::keepalive::wrap;
 use crate::nginx::{http_core, pool, Failed};
@@ -69,42 +70,75 @@ pub enum Obstacle {
     Nginx(#[from] Failed),
 }
 
-/// A location, as far as its connections are concerned.
+/// How a location's requests go to S3.
 pub struct Way<'a> {
-    /// The host that is connected to, without a port, if it is the same for all requests.
-    pub host: Option<&'a str>,
-    pub endpoint: &'a Endpoint,
+    pub host: &'a Host,
+    pub is_https: bool,
     /// Whether nginx finds a group of the user's.
     pub has_group: bool,
     /// Whether the user wrote a `proxy_pass`.
     pub has_proxy_pass: bool,
-    /// The location's resolver and its `resolver_timeout`.
-    pub resolver: *mut ngx_resolver_t,
-    pub resolver_timeout: ngx_msec_t,
+    /// Whether the user wrote a `proxy_ssl_name`.
+    pub has_ssl_name: bool,
 }
 
-/// Makes a location's group, or says why it has none.
+/// Looks for what speaks against kept connections; `conf` is what the user wrote, merged.
 ///
 /// # Errors
-/// An [`Obstacle`].
+/// The first [`Obstacle`].
+pub fn check(way: &Way, conf: &ngx_http_upstream_conf_t) -> Result<(), Obstacle> {
+    if way.has_group {
+        return Err(Obstacle::Group);
+    }
+    if way.has_proxy_pass {
+        return Err(Obstacle::ProxyPass);
+    }
+    if matches!(way.host, Host::PerRequest(_)) {
+        return Err(Obstacle::Host);
+    }
+    // SAFETY: addresses to bind live as long as the configuration.
+    if unsafe { conf.local.as_ref() }.is_some_and(|local| !local.value.is_null()) {
+        return Err(Obstacle::Variable("proxy_bind"));
+    }
+    for (value, applies, name) in [
+        (conf.ssl_name, way.is_https && way.has_ssl_name, "proxy_ssl_name"),
+        (conf.ssl_certificate, way.is_https, "proxy_ssl_certificate"),
+        (conf.ssl_certificate_key, way.is_https, "proxy_ssl_certificate_key"),
+    ] {
+        // SAFETY: so do compiled values.
+        let varies = unsafe { value.as_ref() }.is_some_and(|value| !value.lengths.is_null());
+        if applies && varies {
+            return Err(Obstacle::Variable(name));
+        }
+    }
+    match conf.next_upstream & NGX_HTTP_UPSTREAM_FT_ERROR as ngx_uint_t {
+        0 => Err(Obstacle::NextUpstream),
+        _ => Ok(()),
+    }
+}
+
+/// Makes a location's group. `host` is that of requests, with a port; `resolver` comes with its timeout.
+///
+/// # Errors
+/// [`Obstacle::Keepalive`] or [`Obstacle::Nginx`].
 ///
 /// # Safety
 /// `cf` is nginx's context after it has initialised all groups, with the location's configurations in
-/// `ctx`; `conf` is the location's merged configuration.
+/// `ctx`; the resolver and the directives live as long as the configuration.
 pub unsafe fn make(
     cf: *mut ngx_conf_t,
-    way: &Way,
-    conf: &ngx_http_upstream_conf_t,
+    endpoint: &Endpoint,
+    host: &str,
+    resolver: (*mut ngx_resolver_t, ngx_msec_t),
     directives: &[(&'static str, ngx_str_t)],
 ) -> Result<*mut ngx_http_upstream_srv_conf_t, Obstacle> {
+    let host = endpoint.without_port(host);
+    let port = endpoint.port.unwrap_or(if endpoint.https { 443 } else { 80 });
     // SAFETY: the caller's promises; what is allocated is checked, zeroed and as long as the
     // configuration.
     unsafe {
-        let host = check(way, conf)?;
         let group: *mut ngx_http_upstream_srv_conf_t = zeroed(cf)?;
-        let name = pool::copy(cf, host.as_bytes())?;
-        let port = way.endpoint.port.unwrap_or(if way.endpoint.https { 443 } else { 80 });
-        (*group).host = name;
+        (*group).host = pool::copy(cf, host.as_bytes())?;
         (*group).port = port;
         (*group).srv_conf = configurations(cf, group)?;
         (*group).peer.init = Some(peer::init_inner);
@@ -113,7 +147,7 @@ pub unsafe fn make(
         let source = match host.trim_matches(['[', ']']).parse::<IpAddr>() {
             Ok(address) => Source::Fixed((address, port).into()),
             Err(_) => {
-                let (resolver, timeout) = (way.resolver, way.resolver_timeout);
+                let (resolver, timeout) = resolver;
                 // A copy of its own, which nginx's resolver may write to.
                 Source::Dns { resolver, timeout, name: pool::copy(cf, host.as_bytes())? }
             }
@@ -126,41 +160,6 @@ pub unsafe fn make(
         (*group).peer.init = Some(peer::init);
         Ok(group)
     }
-}
-
-/// Looks for what speaks against kept connections; returns the host.
-fn check<'a>(way: &Way<'a>, conf: &ngx_http_upstream_conf_t) -> Result<&'a str, Obstacle> {
-    if way.has_group {
-        return Err(Obstacle::Group);
-    }
-    if way.has_proxy_pass {
-        return Err(Obstacle::ProxyPass);
-    }
-    let host = way.host.ok_or(Obstacle::Host)?;
-    // SAFETY: compiled values and addresses to bind live as long as the configuration.
-    let varies = |value: *mut ngx_http_complex_value_t| unsafe {
-        value.as_ref().is_some_and(|value| !value.lengths.is_null())
-    };
-    // SAFETY: as above.
-    let local = unsafe { conf.local.as_ref() };
-    if local.is_some_and(|local| !local.value.is_null()) {
-        return Err(Obstacle::Variable("proxy_bind"));
-    }
-    if way.endpoint.https {
-        for (value, name) in [
-            (conf.ssl_name, "proxy_ssl_name"),
-            (conf.ssl_certificate, "proxy_ssl_certificate"),
-            (conf.ssl_certificate_key, "proxy_ssl_certificate_key"),
-        ] {
-            if varies(value) {
-                return Err(Obstacle::Variable(name));
-            }
-        }
-    }
-    if conf.next_upstream & NGX_HTTP_UPSTREAM_FT_ERROR as ngx_uint_t == 0 {
-        return Err(Obstacle::NextUpstream);
-    }
-    Ok(host)
 }
 
 /// Makes the configurations of a group as `upstream {}` does: each module makes its own.

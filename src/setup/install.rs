@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 
-use ngx::ffi::{ngx_conf_t, ngx_http_core_loc_conf_t, ngx_str_t, ngx_uint_t, NGX_LOG_EMERG};
+use ngx::ffi::{
+    ngx_conf_t, ngx_http_core_loc_conf_t, ngx_http_upstream_conf_t, ngx_str_t, ngx_uint_t,
+    NGX_LOG_EMERG,
+};
 
 use super::check::group;
 use super::conditions::{slices, without_conditions};
@@ -72,9 +75,11 @@ unsafe fn install_one(
     unsafe {
         let conf = &mut *pending.conf;
         let location = http_core::location(&pending.ctx);
+        let mut keeps = false;
         let serving = match &pending.kind {
             Kind::Own(written) => {
-                let serving = install_own(cf, main, conf, location, written)?;
+                let serving;
+                (serving, keeps) = install_own(cf, main, conf, location, written)?;
                 // In place of the proxy module's.
                 (*location).handler = Some(handle);
                 Rc::new(serving)
@@ -100,58 +105,68 @@ unsafe fn install_one(
             };
             (*location).resolver = *main.work.resolver.insert(known.ok_or(SetupError::Resolver)?);
         }
-        if let Kind::Own(written) = &pending.kind {
-            keep_connections(cf, conf, &serving, &*location, written)?;
+        if keeps {
+            keep_connections(cf, conf, &serving.host, &*location)?;
         }
         conf.location.serving = Some(serving);
     }
     Ok(())
 }
 
-/// Gives a location an upstream group whose connections are kept, where that can be.
+/// Looks whether a location's connections can be kept.
+///
+/// # Errors
+/// What stands in the way, where the location itself asks for it.
+fn keeps(
+    conf: &LocationConf,
+    way: &Way,
+    of_own: &ngx_http_upstream_conf_t,
+) -> Result<bool, SetupError> {
+    match (conf.settings.keepalive.as_deref(), groups::check(way, of_own)) {
+        (Some(Keepalive::Off), _) => Ok(false),
+        (_, Err(obstacle)) if conf.known.keeps => Err(SetupError::Keepalive(obstacle)),
+        (_, result) => Ok(result.is_ok()),
+    }
+}
+
+/// Gives a location an upstream group whose connections are kept.
+///
+/// # Errors
+/// When nginx cannot do that, where the location itself asks for it.
 ///
 /// # Safety
-/// As for install_own(), which was called.
+/// As for install_own(), which was called and found that they can be.
 unsafe fn keep_connections(
     cf: *mut ngx_conf_t,
     conf: &LocationConf,
-    serving: &Serving,
+    host: &Host,
     location: &ngx_http_core_loc_conf_t,
-    written: &Written,
 ) -> Result<(), SetupError> {
     let default = Keepalive::default();
-    let Keepalive::On(directives) = conf.settings.keepalive.as_deref().unwrap_or(&default) else {
+    let (Keepalive::On(directives), Host::Constant(host)) =
+        (conf.settings.keepalive.as_deref().unwrap_or(&default), host)
+    else {
         return Ok(());
     };
     let setting = conf.settings.endpoint();
     // SAFETY: the caller's promise; both arrays have a place for each module.
     unsafe {
-        let way = Way {
-            host: match &serving.host {
-                Host::Constant(host) => Some(setting.endpoint.without_port(host)),
-                Host::PerRequest(_) => None,
-            },
-            endpoint: &setting.endpoint,
-            has_group: group(cf, &setting).is_some(),
-            has_proxy_pass: written.has("proxy_pass"),
-            resolver: location.resolver,
-            resolver_timeout: location.resolver_timeout,
+        let resolver = (location.resolver, location.resolver_timeout);
+        let group = match groups::make(cf, &setting.endpoint, host, resolver, directives) {
+            Ok(group) => group,
+            Err(obstacle) if conf.known.keeps => return Err(SetupError::Keepalive(obstacle)),
+            Err(_) => return Ok(()),
         };
         let proxy = proxy_module(cf)?;
-        let arrays = conf.known.loc_conf.into_iter().chain(conf.location.unconditional);
-        let confs = arrays.map(|array| *array.add(proxy.ctx_index()));
-        let mut parts =
-            confs.map(|conf| upstream_part(proxy, conf)).collect::<Result<Vec<_>, _>>()?;
-        match parts.first().map(|part| groups::make(cf, &way, part, directives)) {
-            Some(Ok(group)) => parts.iter_mut().for_each(|part| part.upstream = group),
-            Some(Err(obstacle)) if conf.known.keeps => return Err(SetupError::Keepalive(obstacle)),
-            _ => (),
+        for array in conf.known.loc_conf.into_iter().chain(conf.location.unconditional) {
+            upstream_part(proxy, *array.add(proxy.ctx_index()))?.upstream = group;
         }
     }
     Ok(())
 }
 
-/// Makes the proxy configuration of a location with a bucket, and what its requests need.
+/// Makes the proxy configuration of a location with a bucket, and what its requests need. Returns whether its
+/// connections are to be kept too.
 ///
 /// # Safety
 /// `cf->ctx` is the location's, which prepare() saw and nginx has merged since.
@@ -161,7 +176,7 @@ unsafe fn install_own(
     conf: &mut LocationConf,
     location: *const ngx_http_core_loc_conf_t,
     written: &Written,
-) -> Result<Serving, SetupError> {
+) -> Result<(Serving, bool), SetupError> {
     let settings = &conf.settings;
     let (BucketSetting::On(bucket, _), Some(auth), Some(array)) =
         (&settings.bucket, &settings.auth, conf.known.loc_conf)
@@ -183,6 +198,14 @@ unsafe fn install_own(
             Some(name) => Some(name.clone()),
             None => group(cf, &setting).map(|_| endpoint.authority()),
         };
+        let way = Way {
+            host: &host,
+            is_https: endpoint.https,
+            has_group: group.is_some(),
+            has_proxy_pass: written.has("proxy_pass"),
+            has_ssl_name: written.has("proxy_ssl_name"),
+        };
+        let keeps = keeps(conf, &way, of_own)?;
         let identity = Identity {
             auth,
             place: [http_core::server_name(cf), bytes((*location).name)],
@@ -202,6 +225,7 @@ unsafe fn install_own(
             is_not_stored: of_own.max_temp_file_size == DEFAULT_TEMP_FILE_SIZE && !stores(of_own),
             inherits_method: is_set(cf, &mut main.work, proxy, own, "proxy_method")?,
             inherits_body: is_set(cf, &mut main.work, proxy, own, "proxy_set_body")?,
+            keeps,
         };
         let headers = plan.headers(auth, owner.as_deref());
         conf.location.unconditional =
@@ -210,7 +234,7 @@ unsafe fn install_own(
 
         let needs_resolver = group.is_none() && !endpoint.is_address();
         let handler = footprint(cf, &mut main.work, proxy, "proxy_pass")?.handler;
-        Ok(Serving {
+        let serving = Serving {
             signing: signing(&mut main.work, settings, auth, endpoint.scheme()),
             bucket: bucket.clone(),
             captures: captures_of(bucket, settings.key.as_ref()),
@@ -229,7 +253,8 @@ unsafe fn install_own(
             reported: Reported::default(),
             proxy_handler: handler.ok_or(SetupError::Handler)?,
             needs_resolver,
-        })
+        };
+        Ok((serving, keeps))
     }
 }
 

@@ -45,6 +45,8 @@ pub struct Plan<'a> {
     /// Whether a method or a body for S3 is inherited from the levels above.
     pub inherits_method: bool,
     pub inherits_body: bool,
+    /// Whether connections are kept.
+    pub keeps: bool,
 }
 
 impl Plan<'_> {
@@ -168,8 +170,10 @@ impl Plan<'_> {
         // The proxy module's own.
         let dropped = ["Connection", "Content-Length", "Transfer-Encoding"];
         all.extend(dropped.map(|name| (name, String::new())));
-        // Never sent: when nginx looks whether it is empty, it is time to choose.
-        all.push(("X-S3-Private-Bucket-Choice", format!("${CHOICE}")));
+        if self.keeps {
+            // Never sent: when nginx looks whether it is empty, it is time to choose.
+            all.push(("X-S3-Private-Bucket-Choice", format!("${CHOICE}")));
+        }
         all
     }
 }
@@ -205,6 +209,7 @@ mod tests {
             is_not_stored: false,
             inherits_method: false,
             inherits_body: false,
+            keeps: false,
         }
     }
 
@@ -286,6 +291,9 @@ mod tests {
     fn headers_prove_who_asks() {
         let (endpoint, host) = (Endpoint::parse("http://h").unwrap(), Host::Constant("h".into()));
         let plan = plan(&endpoint, &host);
+        let kept = Plan { keeps: true, ..self::plan(&endpoint, &host) };
+        let (name, value) = kept.headers(&Auth::None, None).pop().unwrap();
+        assert_eq!((name, &*value), ("X-S3-Private-Bucket-Choice", "$s3_private_bucket_choice"));
         let secret = Auth::Secret(Secret::new("Referer", b"a$b").ok().unwrap());
         let credentials = Rc::new(Credentials::new("id", "key", Some("t$")).ok().unwrap());
         let sigv4 = Auth::Sigv4 { credentials, service: "s3".into(), identity: "".into() };
@@ -306,10 +314,10 @@ mod tests {
             ),
         ] {
             let headers = plan.headers(auth, owner);
-            let sent = headers.iter().filter(|(_, v)| !v.is_empty() && *v != format!("${CHOICE}"));
+            let sent = headers.iter().filter(|(_, value)| !value.is_empty());
             let sent: Vec<_> = sent.map(|(name, value)| (*name, value.as_str())).collect();
             assert_eq!(sent, expected);
-            assert_eq!(headers.len(), expected.len() + 4);
+            assert_eq!(headers.len(), expected.len() + 3);
         }
     }
 }
