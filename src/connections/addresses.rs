@@ -137,8 +137,8 @@ impl Addresses {
         self.turn
     }
 
-    /// The next address in a search that may have a kept connection and did not fail, those that
-    /// DNS names first. `step` begins with 0.
+    /// The next address in a search that may have a kept connection, and did not fail lately nor in this
+    /// request (`tried`). Those that DNS names come first. `step` begins with 0.
     pub fn next_kept(
         &self,
         turn: usize,
@@ -163,7 +163,8 @@ impl Addresses {
         None
     }
 
-    /// The address for a new connection: one that did not fail, or at least not in this request.
+    /// The address for a new connection: one that did not fail lately, or at least not in this request,
+    /// or any.
     pub fn next_new(&self, turn: usize, now: Msec, tried: &[SocketAddr]) -> Option<&Address> {
         let n = self.list.len();
         let named = || {

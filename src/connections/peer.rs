@@ -167,11 +167,8 @@ unsafe extern "C" fn get(pc: *mut ngx_peer_connection_t, data: *mut c_void) -> n
         }
         let group = &*(*peer).group;
         let turn = group.with(|addresses, _| addresses.turn());
-        // Where a kept connection failed there may be more of the kind.
-        if (*pc).cached() == 0 || (*peer).tried_len == 0 {
-            if let Some(rc) = reuse(pc, peer, place, turn) {
-                return rc;
-            }
+        if let Some(rc) = reuse(pc, peer, place, turn) {
+            return rc;
         }
         let found = group.with(|addresses, now| {
             let found = addresses.next_new(turn, now, (*peer).tried());
@@ -185,7 +182,7 @@ unsafe extern "C" fn get(pc: *mut ngx_peer_connection_t, data: *mut c_void) -> n
 }
 
 /// Looks for a kept connection, to one address after the other; returns what nginx is told if there is
-/// one.
+/// one. Where one failed in this request there may be more of the kind: that address is passed over.
 unsafe fn reuse(
     pc: *mut ngx_peer_connection_t,
     peer: *mut Peer,
