@@ -11,12 +11,14 @@
 //! | `handler` | the content handler: refuses a request, or passes it on and has its answer watched |
 //! | `answer` | S3's answers: judged before nginx acts on them, filtered before a client sees them |
 //! | `request` | a request: refused or named, signed, its variables |
+//! | `connections` | connections to S3 that are kept: addresses, and a request's way to one |
 //! | `location`, `log` | what a location holds when requests come; lines in the error log |
 //! | `nginx` | a thin ground over nginx that knows nothing of S3 |
 //! | `s3` | pure: keys, endpoints, signatures, secrets, answers; no nginx, no I/O, no clock |
 
 mod answer;
 mod conf;
+mod connections;
 mod handler;
 mod location;
 mod log;

@@ -3,9 +3,13 @@
 pub mod foreign;
 pub mod headers;
 pub mod http_core;
+pub mod keepalive;
 pub mod pool;
 pub mod resolv_conf;
+pub mod resolve;
 pub mod resolver;
+pub mod session;
+pub mod sockaddr;
 pub mod template;
 pub mod upstream;
 pub mod value;

@@ -6,11 +6,15 @@
 //! that only their names are relied upon, and put in place after all locations were merged:
 //! nothing that the module sets can reach a location that does not serve a bucket.
 
+pub mod around;
 pub mod check;
 pub mod conditions;
 pub mod error;
+pub mod groups;
 pub mod install;
+pub mod keep;
 pub mod prepare;
 pub mod proxy;
 pub mod settings;
+pub mod tls;
 pub mod written;

@@ -12,6 +12,7 @@ FLOORS = [
     ["handler"],
     ["answer"],
     ["request"],
+    ["connections"],
     ["location", "log"],
     ["nginx", "s3"],
 ]

@@ -612,12 +612,16 @@ def allow(bucket, key="aws:UserAgent", values=()):
 
 @dataclass
 class Dns:
-    """Answers every A question with `address`, for one second. Needs root for port 53."""
+    """Answers every question with those of its addresses that are of its kind, for `ttl` seconds; or
+    with an error (2: the server failed, 3: no such name); or not at all. Needs root for port 53."""
 
-    address: str
+    address: str | list
     host: str = "127.0.0.153"
     family: int = socket.AF_INET
     asked: list = field(default_factory=list)
+    ttl: int = 1
+    error: int = 0
+    silent: bool = False
 
     def __post_init__(self):
         self.socket = socket.socket(self.family, socket.SOCK_DGRAM)
@@ -625,22 +629,40 @@ class Dns:
             self.socket.bind((self.host, 53))
         except PermissionError as e:
             raise RuntimeError("the DNS tests bind port 53: run them as root") from e
-        threading.Thread(target=self.serve, daemon=True).start()
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def records(self, kind):
+        """The data of the answers to a question of that kind (1: A, 28: AAAA)."""
+        addresses = [self.address] if isinstance(self.address, str) else self.address
+        families = {1: socket.AF_INET, 28: socket.AF_INET6}
+        if self.error or kind not in families:
+            return []
+        wanted = (a for a in addresses if (":" in a) == (kind == 28))
+        return [socket.inet_pton(families[kind], a) for a in wanted]
 
     def serve(self):
         with contextlib.suppress(OSError):
             while True:
                 data, peer = self.socket.recvfrom(2048)
+                if not data:
+                    return
                 end = data.index(b"\0", 12) + 5
                 kind = struct.unpack(">H", data[end - 4 : end - 2])[0]
-                name = data[12 : end - 5]
-                self.asked.append(name)
-                answer = b""
-                if kind == 1:
-                    answer = b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 1, 4)
-                    answer += socket.inet_aton(self.address)
-                head = data[:2] + struct.pack(">HHHHH", 0x8180, 1, bool(answer), 0, 0)
+                self.asked.append(data[12 : end - 5])
+                if self.silent:
+                    continue
+                records = self.records(kind)
+                head = data[:2] + struct.pack(">HHHHH", 0x8180 | self.error, 1, len(records), 0, 0)
+                answer = b"".join(
+                    b"\xc0\x0c" + struct.pack(">HHIH", kind, 1, self.ttl, len(r)) + r
+                    for r in records
+                )
                 self.socket.sendto(head + data[12:end] + answer, peer)
 
     def close(self):
+        # Wakes the thread up, without which the address stays bound.
+        with socket.socket(self.family, socket.SOCK_DGRAM) as s:
+            s.sendto(b"", (self.host, 53))
+        self.thread.join(TIMEOUT)
         self.socket.close()

@@ -21,6 +21,11 @@ SIGNED = BUCKET + "s3_private_bucket_auth sigv4 access_key_id=a secret_access_ke
 SHARES = '"s3_private_bucket" shares its location with '
 EXPIRES = '"s3_private_bucket_presigned_expires" directive has an invalid time "{}"; use "1s" to "7d"'
 
+KEEPALIVE = '"s3_private_bucket_keepalive" directive has an unknown parameter '
+COUNT = 'use "off", or a number and "timeout=", "requests=" or "time="'
+ABOVE_0 = 'use a value above 0, or "off" to keep no connection'
+NOT_KEPT = '"s3_private_bucket" cannot keep connections open: {}; or set "s3_private_bucket_keepalive off"'
+
 # What stands in a location (a text), or in the server around it (a pair of both).
 WRONG = [
     # s3_private_bucket
@@ -115,6 +120,25 @@ WRONG = [
     *((f"s3_private_bucket_index '{name}';", f'"s3_private_bucket_index" directive has an invalid name "{name}"; use one such as "index.html"')
       for name in ("", "/index.html", "a/", "../a")),
     ("s3_private_bucket_errors hide;", '"s3_private_bucket_errors" directive has an unknown parameter "hide"; use "mask" or "pass"'),
+    ("s3_private_bucket_keepalive -1;", KEEPALIVE + '"-1"; ' + COUNT),
+    ("s3_private_bucket_keepalive 0;", KEEPALIVE + '"0"; ' + COUNT),
+    ("s3_private_bucket_keepalive on;", KEEPALIVE + '"on"; ' + COUNT),
+    ("s3_private_bucket_keepalive 16k;", KEEPALIVE + '"16k"; ' + COUNT),
+    ("s3_private_bucket_keepalive 100000;", KEEPALIVE + '"100000"; use at most 99999 connections'),
+    ("s3_private_bucket_keepalive off 16;", KEEPALIVE + '"16"; "off" takes none'),
+    ("s3_private_bucket_keepalive 16 32;", KEEPALIVE + '"32"; ' + COUNT),
+    ("s3_private_bucket_keepalive 16 idle=1s;", KEEPALIVE + '"idle=1s"; ' + COUNT),
+    ("s3_private_bucket_keepalive 16 timeout=;", KEEPALIVE + '"timeout="; ' + ABOVE_0),
+    ("s3_private_bucket_keepalive 16 timeout=soon;", KEEPALIVE + '"timeout=soon"; ' + ABOVE_0),
+    ("s3_private_bucket_keepalive 16 requests=0;", KEEPALIVE + '"requests=0"; ' + ABOVE_0),
+    ("s3_private_bucket_keepalive 16 time=0;", KEEPALIVE + '"time=0"; ' + ABOVE_0),
+    ("s3_private_bucket_keepalive 16 time=1h time=2h;", KEEPALIVE + '"time=2h"; write it once'),
+    ("s3_private_bucket_keepalive 16; s3_private_bucket_keepalive off;", '"s3_private_bucket_keepalive" directive is duplicate'),
+    (AUTH + "s3_private_bucket $arg_b; s3_private_bucket_keepalive 16;", NOT_KEPT.format('the host name differs between requests; use "s3_private_bucket_addressing path"')),
+    (AUTH + "s3_private_bucket example-bucket; proxy_pass https://x$s3_private_bucket_uri; s3_private_bucket_keepalive 16;", NOT_KEPT.format('the location has a "proxy_pass" of its own; remove that')),
+    (AUTH + "s3_private_bucket example-bucket; proxy_bind $arg_b; s3_private_bucket_keepalive 16;", NOT_KEPT.format('"proxy_bind" has a variable, and connections must not be shared between its values; remove it')),
+    (AUTH + "s3_private_bucket example-bucket; proxy_ssl_name $arg_b; s3_private_bucket_keepalive 16;", NOT_KEPT.format('"proxy_ssl_name" has a variable, and connections must not be shared between its values; remove it')),
+    (AUTH + "s3_private_bucket example-bucket; proxy_next_upstream http_503; s3_private_bucket_keepalive 16;", NOT_KEPT.format('"proxy_next_upstream" lacks "error", which a connection that S3 closes needs; add it')),
     ("s3_private_bucket_append_slash yes;", '"s3_private_bucket_append_slash" directive has an unknown parameter "yes"; use "on" or "off"'),
     (AUTH + BUCKET + "s3_private_bucket_append_slash on;", '"s3_private_bucket" has "s3_private_bucket_append_slash" without an index; add "s3_private_bucket_index" or switch it off'),
     ("s3_private_bucket_pass_headers '';", '"s3_private_bucket_pass_headers" directive has an empty argument; write names of response headers'),
@@ -218,6 +242,16 @@ def test_the_variable_of_a_signature_cannot_be_used(tmp_path):
     assert status == 1
     assert (
         '"s3_private_bucket" keeps signatures in the variable "$s3_private_bucket_authorization", '
+        "which nothing else may use; remove it"
+    ) in output
+
+
+def test_the_variable_that_chooses_connections_cannot_be_used(tmp_path):
+    n = Nginx(tmp_path, f"location /m/ {{ {SIGNED} }}", "log_format x $s3_private_bucket_choice;")
+    status, output = n.check()
+    assert status == 1
+    assert (
+        '"s3_private_bucket" chooses connections with the variable "$s3_private_bucket_choice", '
         "which nothing else may use; remove it"
     ) in output
 

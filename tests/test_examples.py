@@ -6,7 +6,7 @@ import json
 
 import pytest
 from examples import CONF, credentials, example, policy
-from harness import allow, request, tells
+from harness import allow, request, tells, wait_until
 
 IMAGE = b"\x89PNG image"
 VIDEO = bytes(range(256)) * 4096 * 3
@@ -227,13 +227,20 @@ def test_the_iam_policy_only_reads():
     assert bucket["Resource"] == "arn:aws:s3:::example-bucket"
 
 
-def test_keepalive(run, s3, ca):
-    cert = ("upstream=s3;", f"upstream=s3; proxy_ssl_trusted_certificate {ca};")
-    here = [("server     s3.eu-central-1.amazonaws.com:443", f"server 127.0.0.1:{s3.tls_port}"),
-            ("https://s3.eu-central-1.amazonaws.com", "https://s3.localhost"), cert]  # fmt: skip
+def test_keepalive(run, s3, ca, tmp_path):
+    log = tmp_path / "media.log"
+    here = [("192.0.2.10:9000", f"127.0.0.1:{s3.tls_port}"),
+            ("192.0.2.11:9000", f"127.0.0.2:{s3.tls_port} down"),
+            ("minio.example.com:9000", "s3.localhost"), ("/var/log/nginx/media.log", str(log)),
+            ("upstream=minio;", f"upstream=minio; proxy_ssl_trusted_certificate {ca};")]  # fmt: skip
     n = run("keepalive.conf", replace=here)
-    for _ in range(3):
-        assert n.get("/index.html").body == b"<h1>index</h1>"
+    for host in ("media.example.com", "second.example.com"):
+        for _ in range(3):
+            body = n.get("/index.html", headers={"Host": host}).body
+            assert body == b"<h1>index</h1>"
+    lines = wait_until(lambda: len(t := log.read_text().splitlines()) == 3 and t, "the log")
+    # The test's endpoint is an address, which needs no DNS.
+    assert [line.split()[-2] for line in lines] == ["new", "kept", "kept"]
 
 
 def test_policies(s3, objects):

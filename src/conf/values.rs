@@ -10,6 +10,7 @@ use crate::location::Bucket;
 use crate::nginx::value::Value;
 use crate::s3::endpoint::{is_bucket_name, is_region, Addressing, Endpoint};
 use crate::s3::object::{has_dot_segment, Key, MAX_KEY};
+use crate::setup::groups::Keepalive;
 use crate::setup::settings::{BucketSetting, EndpointSetting, Place};
 
 /// `s3_private_bucket`
@@ -144,6 +145,56 @@ pub fn index(given: &Given) -> Result<Rc<str>, ConfError> {
         Ok(_) if !name.starts_with('/') && !name.ends_with('/') => Ok(name.into()),
         _ => Err(ConfError::Index(name.to_owned())),
     }
+}
+
+/// The parameters of `s3_private_bucket_keepalive`, and what they are to nginx's keepalive module.
+const KEEPALIVE: [(&str, &str); 3] = [
+    ("timeout", "keepalive_timeout"),
+    ("requests", "keepalive_requests"),
+    ("time", "keepalive_time"),
+];
+
+/// `s3_private_bucket_keepalive`
+pub fn keepalive(given: &Given) -> Result<Keepalive, ConfError> {
+    let wrong = |arg: &ngx_str_t, cure| Err(ConfError::Parameter { value: arg.to_string(), cure });
+    let known = "use \"off\", or a number and \"timeout=\", \"requests=\" or \"time=\"";
+    let (first, rest) = (&given.args[0], &given.args[1..]);
+    match (first.as_bytes(), rest.first()) {
+        (b"off", None) => return Ok(Keepalive::Off),
+        (b"off", Some(extra)) => return wrong(extra, "\"off\" takes none"),
+        (count, _) if !is_count(count) => return wrong(first, known),
+        // nginx makes room for all of them when it starts.
+        (count, _) if count.len() > 5 => return wrong(first, "use at most 99999 connections"),
+        _ => (),
+    }
+    let mut directives = vec![("keepalive", *first)];
+    for arg in rest {
+        let found = KEEPALIVE.iter().find_map(|&(name, directive)| {
+            let value = parameter(arg, name)?;
+            Some((directive, ngx_str_t { len: value.len(), data: value.as_ptr().cast_mut() }))
+        });
+        let Some((directive, mut value)) = found else { return wrong(arg, known) };
+        let is_right = match directive {
+            "keepalive_requests" => is_count(value.as_bytes()),
+            // SAFETY: the string is only read.
+            _ => (1..).contains(&unsafe { ngx_parse_time(&mut value, 0) }),
+        };
+        if !is_right {
+            return wrong(arg, "use a value above 0, or \"off\" to keep no connection");
+        }
+        if directives.iter().any(|&(known, _)| known == directive) {
+            return wrong(arg, "write it once");
+        }
+        directives.push((directive, value));
+    }
+    Ok(Keepalive::On(directives))
+}
+
+/// Whether a text is a number above 0 that nginx can count to.
+fn is_count(text: &[u8]) -> bool {
+    (1..=9).contains(&text.len())
+        && text.iter().all(u8::is_ascii_digit)
+        && text.iter().any(|&digit| digit != b'0')
 }
 
 #[cfg(test)]

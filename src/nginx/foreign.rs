@@ -73,10 +73,17 @@ impl Foreign {
         self.module.ctx_index
     }
 
-    fn commands(self) -> impl Iterator<Item = &'static ngx_command_t> {
+    /// The module's directives.
+    pub fn commands(self) -> impl Iterator<Item = &'static ngx_command_t> {
         let first = self.module.commands;
         // SAFETY: a module's command table ends with an empty name.
         (0..).map(move |i| unsafe { &*first.add(i) }).take_while(|c| c.name.len > 0)
+    }
+
+    /// The module's hooks.
+    pub fn hooks(self) -> &'static ngx_http_module_t {
+        // SAFETY: an HTTP module's ctx is its table of hooks.
+        unsafe { &*self.module.ctx.cast() }
     }
 
     fn command(self, name: &'static str) -> Result<&'static ngx_command_t, ForeignError> {
@@ -93,9 +100,8 @@ impl Foreign {
     /// # Safety
     /// `cf` is nginx's configuration context.
     pub unsafe fn create(self, cf: *mut ngx_conf_t) -> Result<*mut c_void, ForeignError> {
-        let hooks: *const ngx_http_module_t = self.module.ctx.cast();
-        // SAFETY: an HTTP module's ctx is its table of hooks.
-        let conf = unsafe { (*hooks).create_loc_conf.map(|create| create(cf)) };
+        // SAFETY: the hook is called as nginx does.
+        let conf = self.hooks().create_loc_conf.map(|create| unsafe { create(cf) });
         conf.filter(|c| !c.is_null()).ok_or(ForeignError::Nginx(Failed))
     }
 
@@ -112,9 +118,8 @@ impl Foreign {
         prev: *mut c_void,
         conf: *mut c_void,
     ) -> Result<(), ForeignError> {
-        let hooks: *const ngx_http_module_t = self.module.ctx.cast();
         // SAFETY: as in create(); both configurations were made by it.
-        match unsafe { (*hooks).merge_loc_conf.map(|merge| merge(cf, prev, conf)) } {
+        match self.hooks().merge_loc_conf.map(|merge| unsafe { merge(cf, prev, conf) }) {
             Some(NGX_CONF_OK) => Ok(()),
             _ => Err(ForeignError::Nginx(Failed)),
         }
@@ -126,8 +131,8 @@ impl Foreign {
     /// When there is no such directive, or it refuses the arguments.
     ///
     /// # Safety
-    /// `cf->ctx` is the location's, `conf` is from [`Foreign::create`], and the arguments live as
-    /// long as the configuration.
+    /// `cf->ctx` is that of the place, `conf` is the module's configuration there, and the arguments
+    /// live as long as the configuration.
     pub unsafe fn set(
         self,
         cf: *mut ngx_conf_t,
@@ -234,6 +239,27 @@ impl Foreign {
             match words.is_empty() {
                 true => Err(ForeignError::Refused(name)),
                 false => Ok(Footprint { words, handler: learnt }),
+            }
+        }
+    }
+
+    /// Takes back those words of a command's in `conf` that `which` finds.
+    ///
+    /// # Safety
+    /// As for [`Foreign::copy`].
+    pub unsafe fn clear(
+        self,
+        conf: *mut c_void,
+        footprint: &Footprint,
+        which: impl Fn(usize) -> bool,
+    ) {
+        // SAFETY: a footprint is inside of what words() has.
+        unsafe {
+            for &i in &footprint.words {
+                let word = conf.cast::<usize>().add(i);
+                if which(*word) {
+                    *word = 0;
+                }
             }
         }
     }

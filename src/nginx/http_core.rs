@@ -105,17 +105,20 @@ pub unsafe fn elements<'a, T>(array: &ngx_array_t) -> &'a [T] {
     }
 }
 
+/// The modules of the cycle.
+///
+/// # Safety
+/// They are complete, as they are when a configuration is read.
+pub unsafe fn modules(cycle: *mut ngx_cycle_t) -> impl Iterator<Item = &'static ngx_module_t> {
+    // SAFETY: the array ends with NULL; loaded modules are not freed.
+    (0..).map_while(move |i| unsafe { (*(*cycle).modules.add(i)).as_ref() })
+}
+
 /// Finds a module of the cycle by its name.
 ///
 /// # Safety
 /// The cycle's modules are complete, as they are when a configuration is read.
 pub unsafe fn module_named(cycle: *mut ngx_cycle_t, name: &CStr) -> Option<&'static ngx_module_t> {
-    // SAFETY: the array ends with NULL; loaded modules and their names are not freed.
-    unsafe {
-        (0..)
-            .map(|i| *(*cycle).modules.add(i))
-            .take_while(|m| !m.is_null())
-            .find(|&m| CStr::from_ptr((*m).name.cast::<c_char>()) == name)
-            .map(|m| &*m)
-    }
+    // SAFETY: the caller's promise; a module's name is a C string.
+    unsafe { modules(cycle).find(|m| CStr::from_ptr(m.name.cast::<c_char>()) == name) }
 }

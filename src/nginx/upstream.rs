@@ -1,14 +1,15 @@
 //! Groups of servers (`upstream {}`), and what of an upstream's configuration is asked for.
 
-use core::{mem, ptr, slice};
+use core::{ptr, slice};
 
 use ngx::ffi::{
     in_port_t, ngx_conf_t, ngx_http_conf_ctx_t, ngx_http_upstream_conf_t,
     ngx_http_upstream_main_conf_t, ngx_http_upstream_module, ngx_http_upstream_server_t,
-    ngx_http_upstream_srv_conf_t, sockaddr, sockaddr_in, sockaddr_in6, AF_INET, AF_INET6, AF_UNIX,
+    ngx_http_upstream_srv_conf_t, AF_UNIX,
 };
 
 use super::http_core::elements;
+use super::sockaddr;
 
 /// The `upstream {}` group of that name, which nginx would use for it, if there is one.
 ///
@@ -58,21 +59,12 @@ pub unsafe fn is_local(group: &ngx_http_upstream_srv_conf_t) -> bool {
 ///
 /// # Safety
 /// It is of the type that its family says.
-unsafe fn is_loopback(address: *const sockaddr) -> bool {
+unsafe fn is_loopback(address: *const ngx::ffi::sockaddr) -> bool {
     // SAFETY: the caller's promise.
     unsafe {
-        match u32::from((*address).sa_family) {
-            AF_UNIX => true,
-            AF_INET => {
-                let v4: *const sockaddr_in = address.cast();
-                (*v4).sin_addr.s_addr.to_ne_bytes()[0] == 127
-            }
-            AF_INET6 => {
-                let v6: *const sockaddr_in6 = address.cast();
-                let bytes: [u8; 16] = mem::transmute((*v6).sin6_addr);
-                u128::from_be_bytes(bytes) == 1
-            }
-            _ => false,
+        match sockaddr::read(address) {
+            Some(address) => address.ip().is_loopback(),
+            None => u32::from((*address).sa_family) == AF_UNIX,
         }
     }
 }

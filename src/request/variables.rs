@@ -13,6 +13,7 @@ use super::error_code::last_error;
 use super::name::name_object;
 use super::object::{object_mut, Object};
 use super::sign::{method, presigned_url, signed};
+use crate::connections::peer::choose;
 use crate::location::{serving, shared};
 use crate::nginx::value::keep_captures;
 use crate::nginx::variable::{add, exists, get, set, used, Get};
@@ -24,6 +25,9 @@ const PREFIX: &str = "s3_private_bucket_";
 /// A variable that only the proxy module's configuration may read; see [`check_names`].
 pub const AUTHORIZATION: &str = "s3_private_bucket_authorization";
 
+/// Another one: to read it is to choose where a request's connection goes.
+pub const CHOICE: &str = "s3_private_bucket_choice";
+
 /// What the names of the variables begin with that hold captures of the location, for values of the
 /// module's directives: `$1` means what the last regular expression found, of a `map` too.
 pub const CAPTURE: &str = "s3_private_bucket_capture_";
@@ -32,18 +36,20 @@ pub const CAPTURE: &str = "s3_private_bucket_capture_";
 struct Variable(&'static str, Get, usize);
 
 /// The documented variables.
-const SHOWN: [Variable; 6] = [
+const SHOWN: [Variable; 7] = [
     Variable("name", named, mem::offset_of!(Object, name)),
     Variable("key", named, mem::offset_of!(Object, key)),
     Variable("host", named, mem::offset_of!(Object, host)),
     Variable("uri", named, mem::offset_of!(Object, uri)),
     Variable("presigned_url", presigned, 0),
     Variable("error", error, 0),
+    Variable("connection", connection, 0),
 ];
 
 /// What the directive writes into the proxy module's settings.
-const HIDDEN: [Variable; 10] = [
+const HIDDEN: [Variable; 11] = [
     Variable("authorization", authorize, 0),
+    Variable("choice", choice, 0),
     Variable("dollar", dollar, 0),
     Variable("method", sent_method, 0),
     Variable("date", date, 0),
@@ -147,6 +153,37 @@ unsafe extern "C" fn error(
     unsafe { set(v, last_error(r)) }
 }
 
+/// `$s3_private_bucket_connection`: whether the last connection to S3 was a kept one.
+unsafe extern "C" fn connection(
+    r: *mut ngx_http_request_t,
+    v: *mut ngx_variable_value_t,
+    _: usize,
+) -> ngx_int_t {
+    // SAFETY: nginx passes a valid request and value; a state with a peer is that of a connection.
+    unsafe {
+        let u = (*r).upstream.as_ref();
+        let u = u.filter(|u| u.state.as_ref().is_some_and(|state| !state.peer.is_null()));
+        set(
+            v,
+            u.map(|u| if u.peer.cached() != 0 { ngx_string!("kept") } else { ngx_string!("new") }),
+        )
+    }
+}
+
+/// Where a request's connection goes; never a value.
+unsafe extern "C" fn choice(
+    r: *mut ngx_http_request_t,
+    v: *mut ngx_variable_value_t,
+    _: usize,
+) -> ngx_int_t {
+    // SAFETY: nginx passes a valid request and value. Only the proxy module's configuration has the
+    // name, which is evaluated when a request is built.
+    unsafe {
+        choose(r);
+        set(v, None)
+    }
+}
+
 /// The method that the proxy module would send by itself.
 unsafe extern "C" fn sent_method(
     r: *mut ngx_http_request_t,
@@ -192,6 +229,11 @@ pub enum NameError {
          remove it"
     )]
     Authorization,
+    /// A directive that would choose for a request that is not built yet.
+    #[error(
+        "chooses connections with the variable \"${CHOICE}\", which nothing else may use; remove it"
+    )]
+    Choice,
     /// A name that is not one of the module's, nor the configuration's own.
     #[error("has no variable \"${0}\"; correct its name")]
     Unknown(String),
@@ -213,6 +255,9 @@ pub unsafe fn check_names(cf: *mut ngx_conf_t) -> Result<(), NameError> {
         for name in used(cf) {
             if name == AUTHORIZATION.as_bytes() {
                 return Err(NameError::Authorization);
+            }
+            if name == CHOICE.as_bytes() {
+                return Err(NameError::Choice);
             }
             let ours = name.starts_with(PREFIX.as_bytes()) && !name.starts_with(CAPTURE.as_bytes());
             if ours && !exists(cf, name) {

@@ -117,6 +117,12 @@ impl Endpoint {
         }
     }
 
+    /// A `Host` header of the endpoint's without its port.
+    pub fn without_port<'a>(&self, authority: &'a str) -> &'a str {
+        let port = self.port.map(|port| format!(":{port}"));
+        port.and_then(|port| authority.strip_suffix(&port)).unwrap_or(authority)
+    }
+
     /// `host[:port]`, as in a `Host` header.
     pub fn authority(&self) -> String {
         match self.port {
@@ -223,6 +229,15 @@ mod tests {
         ] {
             assert_eq!(Endpoint::parse(url), Err(expected), "{url}");
         }
+    }
+
+    #[test]
+    fn a_port_can_be_taken_off() {
+        let with = Endpoint::parse("https://s3.example.com:8443").unwrap();
+        assert_eq!(with.without_port("bucket.s3.example.com:8443"), "bucket.s3.example.com");
+        let v6 = Endpoint::parse("http://[::1]:9000").unwrap();
+        assert_eq!(v6.without_port("[::1]:9000"), "[::1]");
+        assert_eq!(Endpoint::parse("http://[::1]").unwrap().without_port("[::1]"), "[::1]");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::groups::Obstacle;
 use crate::nginx::foreign::ForeignError;
 use crate::nginx::Failed;
 use crate::request::variables::NameError;
@@ -74,6 +75,9 @@ pub enum SetupError {
     /// A directive of another module that could not be run.
     #[error(transparent)]
     Foreign(#[from] ForeignError),
+    /// Connections that were to be kept cannot be.
+    #[error("cannot keep connections open: {0}; or set \"s3_private_bucket_keepalive off\"")]
+    Keepalive(Obstacle),
     /// A setting that another module refused.
     #[error("{error}, to {why}")]
     Setting { error: ForeignError, why: &'static str },

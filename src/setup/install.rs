@@ -8,27 +8,26 @@ use std::rc::Rc;
 
 use ngx::ffi::{ngx_conf_t, ngx_http_core_loc_conf_t, ngx_str_t, ngx_uint_t, NGX_LOG_EMERG};
 
+use super::around::{around, index_variables};
 use super::check::group;
-use super::conditions::{slices, without_conditions};
+use super::conditions::without_conditions;
 use super::error::SetupError;
+use super::keep::{keep_connections, keeps};
 use super::proxy::{ignored_headers, Around, Plan, CA_BUNDLES, CONDITIONS};
 use super::settings::{BucketSetting, Kind, LocationConf, MainConf, Pending, Settings, Work};
-use super::written::{footprint, proxy_module, upstream_part, Footprints, Written};
+use super::tls;
+use super::written::{footprint, proxy_module, upstream_part, Written};
 use crate::handler::handle;
-use crate::location::{Bucket, Host, Serving, Shared, Signing};
+use crate::location::{Bucket, Host, Serving, Signing};
 use crate::log;
 use crate::nginx::foreign::Foreign;
 use crate::nginx::http_core::Regex;
-use crate::nginx::upstream::stores;
 use crate::nginx::value::{Capture, Value};
-use crate::nginx::{bytes, http_core, pool, resolver, variable, Handler};
+use crate::nginx::{bytes, http_core, pool, resolver, Handler};
 use crate::request::variables::check_names;
 use crate::s3::auth::{Auth, Identity};
 use crate::s3::endpoint::{Addressing, Endpoint};
 use crate::s3::reported::Reported;
-
-/// nginx's default of `proxy_max_temp_file_size`.
-const DEFAULT_TEMP_FILE_SIZE: usize = 1 << 30;
 
 /// Gives every location that serves a bucket its proxy configuration.
 ///
@@ -71,9 +70,11 @@ unsafe fn install_one(
     unsafe {
         let conf = &mut *pending.conf;
         let location = http_core::location(&pending.ctx);
+        let mut keeps = false;
         let serving = match &pending.kind {
             Kind::Own(written) => {
-                let serving = install_own(cf, main, conf, location, written)?;
+                let serving;
+                (serving, keeps) = install_own(cf, main, conf, location, written)?;
                 // In place of the proxy module's.
                 (*location).handler = Some(handle);
                 Rc::new(serving)
@@ -85,7 +86,9 @@ unsafe fn install_one(
                 else {
                     return Err(SetupError::Handler);
                 };
-                proxy.merge(cf, *array.add(proxy.ctx_index()), *block)?;
+                let around = *array.add(proxy.ctx_index());
+                proxy.merge(cf, around, *block)?;
+                upstream_part(proxy, *block)?.ssl = upstream_part(proxy, around)?.ssl;
                 *pending.ctx.loc_conf.add(proxy.ctx_index()) = *block;
                 serving.clone()
             }
@@ -97,12 +100,16 @@ unsafe fn install_one(
             };
             (*location).resolver = *main.work.resolver.insert(known.ok_or(SetupError::Resolver)?);
         }
+        if keeps {
+            keep_connections(cf, conf, &serving.host, &*location)?;
+        }
         conf.location.serving = Some(serving);
     }
     Ok(())
 }
 
-/// Makes the proxy configuration of a location with a bucket, and what its requests need.
+/// Makes the proxy configuration of a location with a bucket, and what its requests need. Returns whether its
+/// connections are to be kept too.
 ///
 /// # Safety
 /// `cf->ctx` is the location's, which prepare() saw and nginx has merged since.
@@ -112,7 +119,7 @@ unsafe fn install_own(
     conf: &mut LocationConf,
     location: *const ngx_http_core_loc_conf_t,
     written: &Written,
-) -> Result<Serving, SetupError> {
+) -> Result<(Serving, bool), SetupError> {
     let settings = &conf.settings;
     let (BucketSetting::On(bucket, _), Some(auth), Some(array)) =
         (&settings.bucket, &settings.auth, conf.known.loc_conf)
@@ -131,29 +138,29 @@ unsafe fn install_own(
             Some(name) => Some(name.clone()),
             None => group(cf, &setting).map(|_| endpoint.authority()),
         };
-        let identity = Identity {
-            auth,
-            place: [http_core::server_name(cf), bytes((*location).name)],
-            nth: 0,
-            owner: owner.as_deref(),
-            group: setting.upstream.as_deref(),
-            masks,
-        };
+        let keeps =
+            keeps(conf, *array.add(proxy.ctx_index()), proxy, &host, written, group.is_some())?;
         let plan = Plan {
             endpoint,
             host: &host,
             group: group.as_deref(),
-            identity: &main.work.digest(&identity, auth),
+            identity: &identity(cf, &mut main.work, settings, auth, location),
             ca_bundle: ca_bundle(endpoint, written)?,
             masks,
-            around: around(cf, &mut main.work.footprints, proxy, array)?,
+            around: Around { keeps, ..around(cf, &mut main.work.footprints, proxy, array)? },
         };
         let headers = plan.headers(auth, owner.as_deref());
         let ignored = ignored_headers(settings.pass_headers.as_deref().unwrap_or_default());
-        let footprints = &mut main.work.footprints;
-        conf.location.unconditional =
-            write(cf, footprints, proxy, array, &plan, (headers, ignored as ngx_uint_t), written)?;
-        let handler = footprint(cf, footprints, proxy, "proxy_pass")?.handler;
+        conf.location.unconditional = write(
+            cf,
+            &mut main.work,
+            proxy,
+            array,
+            &plan,
+            (headers, ignored as ngx_uint_t),
+            written,
+        )?;
+        let handler = footprint(cf, &mut main.work.footprints, proxy, "proxy_pass")?.handler;
         index_variables(cf, &mut main.shared, proxy, array, plan.around.slices)?;
 
         let found = Found {
@@ -162,8 +169,29 @@ unsafe fn install_own(
             regex: conf.known.regex,
             proxy_handler: handler.ok_or(SetupError::Handler)?,
         };
-        Ok(serving(&mut main.work, conf, bucket, auth, found))
+        Ok((serving(&mut main.work, conf, bucket, auth, found), keeps))
     }
+}
+
+/// As whom a location asks S3, for its cache key.
+unsafe fn identity(
+    cf: *mut ngx_conf_t,
+    work: &mut Work,
+    settings: &Settings,
+    auth: &Rc<Auth>,
+    location: *const ngx_http_core_loc_conf_t,
+) -> String {
+    let (setting, owner) = (settings.endpoint(), settings.owner());
+    let identity = Identity {
+        auth,
+        // SAFETY: cf->ctx is the location's, which is its server's.
+        place: unsafe { [http_core::server_name(cf), bytes((*location).name)] },
+        nth: 0,
+        owner: owner.as_deref(),
+        group: setting.upstream.as_deref(),
+        masks: settings.masks(),
+    };
+    work.digest(&identity, auth)
 }
 
 /// What set-up found out for the requests of a location.
@@ -205,27 +233,6 @@ fn serving(
         reported: Reported::default(),
         proxy_handler: found.proxy_handler,
         needs_resolver: !found.has_group && !endpoint.is_address(),
-    }
-}
-
-/// What the user wrote in a location or around it that its settings depend on.
-unsafe fn around(
-    cf: *mut ngx_conf_t,
-    known: &mut Footprints,
-    proxy: Foreign,
-    array: *mut *mut c_void,
-) -> Result<Around, SetupError> {
-    // SAFETY: the location's configurations, those of the array, are merged.
-    unsafe {
-        let own = *array.add(proxy.ctx_index());
-        let of_own = upstream_part(proxy, own)?;
-        Ok(Around {
-            slices: slices(cf, array),
-            keeps_head: of_own.cache_convert_head == 0,
-            is_not_stored: of_own.max_temp_file_size == DEFAULT_TEMP_FILE_SIZE && !stores(of_own),
-            inherits_method: is_set(cf, known, proxy, own, "proxy_method")?,
-            inherits_body: is_set(cf, known, proxy, own, "proxy_set_body")?,
-        })
     }
 }
 
@@ -279,26 +286,11 @@ fn signing(
     })
 }
 
-/// Whether a directive is set in a merged configuration, on whatever level.
-unsafe fn is_set(
-    cf: *mut ngx_conf_t,
-    known: &mut Footprints,
-    proxy: Foreign,
-    conf: *mut c_void,
-    name: &'static str,
-) -> Result<bool, SetupError> {
-    // SAFETY: conf is one of the proxy module; unset is -1, or 0 once it is merged.
-    unsafe {
-        let footprint = footprint(cf, known, proxy, name)?;
-        Ok(footprint.words.iter().any(|&i| !matches!(proxy.words(conf)[i], 0 | usize::MAX)))
-    }
-}
-
 /// Writes a location's proxy configuration and puts it in place: the plan's settings, but for what
 /// the user wrote, headers for S3, and headers of its answers to ignore. Returns the configurations for requests without a condition.
 unsafe fn write(
     cf: *mut ngx_conf_t,
-    known: &mut Footprints,
+    work: &mut Work,
     proxy: Foreign,
     array: *mut *mut c_void,
     plan: &Plan,
@@ -310,7 +302,12 @@ unsafe fn write(
         let own = *array.add(proxy.ctx_index());
         let fresh = proxy.create(cf)?;
         if written.has("proxy_pass") {
-            proxy.copy(own, fresh, &*footprint(cf, known, proxy, "proxy_pass")?, |_| true);
+            proxy.copy(
+                own,
+                fresh,
+                &*footprint(cf, &mut work.footprints, proxy, "proxy_pass")?,
+                |_| true,
+            );
         }
         for setting in plan.settings().iter().filter(|setting| !written.has(setting.name)) {
             let value = pool::copy(cf, setting.value.as_bytes())?;
@@ -331,40 +328,18 @@ unsafe fn write(
             proxy.set(cf, fresh, "proxy_set_header", pair)?;
         }
 
+        // Of a TLS context of its own: see tls::share().
+        let is_flag = |word| word == 1;
+        proxy.clear(fresh, &*footprint(cf, &mut work.footprints, proxy, "proxy_pass")?, is_flag);
         proxy.merge(cf, own, fresh)?;
         // Its command would replace what the user wrote.
         upstream_part(proxy, fresh)?.ignore_headers |= ignored;
-        *array.add(proxy.ctx_index()) = fresh;
-        Ok(without_conditions(cf, known, proxy, array, &pairs)?)
-    }
-}
-
-/// Has nginx keep a place in every request for the variables of its own that requests of a location
-/// read.
-unsafe fn index_variables(
-    cf: *mut ngx_conf_t,
-    shared: &mut Shared,
-    proxy: Foreign,
-    array: *mut *mut c_void,
-    slices: bool,
-) -> Result<(), SetupError> {
-    let index = |place: &mut Option<ngx_uint_t>, name| -> Result<(), SetupError> {
-        if place.is_none() {
-            // SAFETY: cf is nginx's context.
-            *place = Some(unsafe { variable::index(cf, name) }?);
+        if plan.endpoint.https || written.has("proxy_pass") {
+            tls::share(cf, &mut work.tls, proxy, fresh)?;
         }
-        Ok(())
-    };
-    if slices {
-        index(&mut shared.slice_range, "slice_range")?;
+        *array.add(proxy.ctx_index()) = fresh;
+        Ok(without_conditions(cf, &mut work.footprints, proxy, array, &pairs)?)
     }
-    // SAFETY: the array has the location's proxy configuration.
-    let of_proxy = unsafe { upstream_part(proxy, *array.add(proxy.ctx_index())) }?;
-    if of_proxy.cache_revalidate != 0 {
-        index(&mut shared.cache_last_modified, "upstream_cache_last_modified")?;
-        index(&mut shared.cache_etag, "upstream_cache_etag")?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use core::ffi::c_void;
 use core::mem;
+use std::rc::Rc;
 
 use ngx::ffi::{ngx_conf_t, ngx_http_conf_ctx_t};
 
@@ -50,6 +51,9 @@ pub unsafe fn prepare(
         // A block with a handler of its own does not go to S3.
         && !has_handler;
     conf.known.serves = own || inherits;
+    let keepalive = [&conf.settings.keepalive, &prev.settings.keepalive];
+    let [here, above] = keepalive.map(|setting| setting.as_ref().map(Rc::as_ptr));
+    conf.known.keeps = here.is_some() && here != above;
     if !conf.known.serves {
         return Ok(());
     }

@@ -10,7 +10,7 @@ use ngx::ffi::{
 
 use crate::location::Host;
 use crate::nginx::template::literal;
-use crate::request::variables::AUTHORIZATION;
+use crate::request::variables::{AUTHORIZATION, CHOICE};
 use crate::s3::answer::is_named;
 use crate::s3::auth::sigv4::UNSIGNED_PAYLOAD;
 use crate::s3::auth::Auth;
@@ -59,6 +59,8 @@ pub struct Around {
     /// Whether a method or a body for S3 is inherited from the levels above.
     pub inherits_method: bool,
     pub inherits_body: bool,
+    /// Whether connections are kept.
+    pub keeps: bool,
 }
 
 impl Plan<'_> {
@@ -183,6 +185,10 @@ impl Plan<'_> {
         // The proxy module's own.
         let dropped = ["Connection", "Content-Length", "Transfer-Encoding"];
         all.extend(dropped.map(|name| (name, String::new())));
+        if self.around.keeps {
+            // Never sent: when nginx looks whether it is empty, it is time to choose.
+            all.push(("X-S3-Private-Bucket-Choice", format!("${CHOICE}")));
+        }
         all
     }
 }
@@ -328,6 +334,10 @@ mod tests {
     fn headers_prove_who_asks() {
         let (endpoint, host) = (Endpoint::parse("http://h").unwrap(), Host::Constant("h".into()));
         let plan = plan(&endpoint, &host);
+        let around = Around { keeps: true, ..Around::default() };
+        let kept = Plan { around, ..self::plan(&endpoint, &host) };
+        let (name, value) = kept.headers(&Auth::None, None).pop().unwrap();
+        assert_eq!((name, &*value), ("X-S3-Private-Bucket-Choice", "$s3_private_bucket_choice"));
         let secret = Auth::Secret(Secret::new("Referer", b"a$b").ok().unwrap());
         let credentials = Rc::new(Credentials::new("id", "key", Some("t$")).ok().unwrap());
         let sigv4 = Auth::Sigv4 { credentials, service: "s3".into(), identity: "".into() };

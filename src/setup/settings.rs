@@ -6,6 +6,8 @@ use std::rc::Rc;
 
 use ngx::ffi::{ngx_http_conf_ctx_t, ngx_resolver_t};
 
+use super::groups::Keepalive;
+use super::tls;
 use super::written::{Footprints, Written};
 use crate::location::{Bucket, Location, Shared};
 use crate::nginx::http_core::Regex;
@@ -46,6 +48,7 @@ pub struct Settings {
     /// Whether errors are masked.
     pub masks: Option<bool>,
     pub append_slash: Option<bool>,
+    pub keepalive: Option<Rc<Keepalive>>,
 }
 
 impl Settings {
@@ -89,11 +92,13 @@ pub struct Known {
     pub regex: *const Regex,
     /// Its array of all modules' configurations.
     pub loc_conf: Option<*mut *mut c_void>,
+    /// Whether it says itself that connections are to be kept.
+    pub keeps: bool,
 }
 
 impl Default for Known {
     fn default() -> Self {
-        Known { serves: false, prefix: b"/", regex: ptr::null(), loc_conf: None }
+        Known { serves: false, prefix: b"/", regex: ptr::null(), loc_conf: None, keeps: false }
     }
 }
 
@@ -158,6 +163,8 @@ pub struct Work {
     pub footprints: Footprints,
     /// The resolver with the system's name servers, once a location needed it.
     pub resolver: Option<*mut ngx_resolver_t>,
+    /// The TLS contexts that locations share.
+    pub tls: tls::Contexts,
     /// One signer for each key, region and service, so that each derives one key a day.
     signers: Vec<Rc<Signer>>,
     /// As whom S3 is asked by the locations that were seen.
