@@ -92,12 +92,15 @@ def start(path, core, http, modules="", wrapper=()):
 class Front:
     """The nginx that is measured, on the first core."""
 
-    def __init__(self, path, origin, setup, cached, wrapper=(), module=MODULE, pool=POOLS[0]):
+    def __init__(
+        self, path, origin, setup, cached=False, wrapper=(), module=MODULE, pool=POOLS[0], http=""
+    ):
         path.mkdir(parents=True)
         self.port = free_port()
-        location, loaded = SETUPS[setup]
+        location, loaded = SETUPS[setup] if isinstance(setup, str) else setup
         location = location.replace("{origin}", str(origin))
         http = f"""
+            {http}
             request_pool_size {pool};
             proxy_cache_path {path}/cache keys_zone=c:1m inactive=1d;
             upstream s3 {{
@@ -392,6 +395,10 @@ def main():
                 f"Linux {platform.release()}, {valgrind.stdout.strip()}", "",
             )  # fmt: skip
             report_instructions(report, work, port)
+            # It counts with what is above.
+            import kept
+
+            kept.report(report, work / "kept", args.quick)
             if not args.quick:
                 report_throughput(report, work / "throughput", port)
                 report_memory(report, work / "memory", port)

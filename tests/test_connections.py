@@ -399,11 +399,15 @@ def test_ipv4_ipv6_and_many_addresses(make):
     origin.most = 1
     make.dns([*hosts, "::1"], ttl=60)
     n = make.nginx(origin.url, "location /m/ { s3_private_bucket example-bucket; }")
-    for _ in range(1 + 80):
+
+    def all_have_had_one():
         assert n.get("/m/a").status == 200
-    # Each of the 80 gets its share; the first request went where nginx chose.
-    assert set(origin.connections[1:]) == {*hosts, "::1"}
-    assert f"[::1]:{origin.port}" in {address for *_, address in make.log(81)}
+        return set(origin.connections) == {*hosts, "::1"}
+
+    wait_until(all_have_had_one, "each of 80 addresses to get its share")
+    # Where nginx did not see in time that a connection was closed, a turn is lost.
+    assert len(origin.requests) < 250
+    wait_until(lambda: f" [::1]:{origin.port}" in (make.path / "connections.log").read_text(), "it")
 
 
 def test_the_cache_needs_no_dns(make):

@@ -163,8 +163,8 @@ impl Addresses {
         None
     }
 
-    /// The address for a new connection: one that did not fail lately, or at least not in this request,
-    /// or any.
+    /// The address for a new connection: one that did not fail lately, nor in this request (`tried`); or one
+    /// that met only the first, only the second, or neither.
     pub fn next_new(&self, turn: usize, now: Msec, tried: &[SocketAddr]) -> Option<&Address> {
         let n = self.list.len();
         let named = || {
@@ -174,6 +174,8 @@ impl Addresses {
         let untried = || named().filter(|address| !tried.contains(&address.at));
         untried()
             .find(|address| !address.rests(now))
+            // Where a kept connection failed, and no new one.
+            .or_else(|| named().find(|address| !address.rests(now)))
             .or_else(|| untried().next())
             .or_else(|| named().next())
     }
@@ -347,6 +349,8 @@ mod tests {
         addresses.refused(at(1), NOW);
         assert_eq!(next(&addresses, 0, later(9_999), &[]), at(2));
         assert_eq!(next(&addresses, 0, later(10_000), &[]), at(1), "it has rested");
+        let stale = next(&addresses, 0, NOW, &[at(2), at(3)]);
+        assert_eq!(stale, at(2), "kept connections failed there, which says little");
         addresses.refused(at(2), NOW);
         addresses.refused(at(3), NOW);
         assert_eq!(next(&addresses, 1, NOW, &[]), at(2), "all rest: better one than none");

@@ -6,6 +6,7 @@
 //! and [`offer`], which it asks, tells the address.
 
 use core::ffi::c_void;
+use core::mem::MaybeUninit;
 use core::{mem, ptr, slice};
 use std::net::SocketAddr;
 
@@ -29,8 +30,9 @@ struct Peer {
     get: ngx_event_get_peer_pt,
     free: ngx_event_free_peer_pt,
     data: *mut c_void,
-    /// The address that is connected to.
+    /// The address that is connected to; NULL before the first.
     place: *mut Place,
+    first: MaybeUninit<Place>,
     /// The addresses that failed.
     tried: *mut SocketAddr,
     tried_len: usize,
@@ -73,6 +75,7 @@ pub unsafe extern "C" fn init(
             free: None,
             data: ptr::null_mut(),
             place: ptr::null_mut(),
+            first: MaybeUninit::uninit(),
             tried: ptr::null_mut(),
             tried_len: 0,
             tried_room: 0,
@@ -174,16 +177,31 @@ impl Peer {
     /// # Safety
     /// `place` has room for it, and lives as long as the request.
     unsafe fn settle(&mut self, place: *mut Place, address: &Address) {
-        let (mut raw, mut text) = (Raw::new(), [0; TEXT]);
-        let length = raw.write(address.at);
-        let len = address.text.len().min(text.len());
-        text[..len].copy_from_slice(&address.text.as_bytes()[..len]);
+        let text = address.text.as_bytes();
+        let len = text.len().min(TEXT);
         // SAFETY: the caller's promise; the name's text is inside the place.
         unsafe {
-            place.write(Place { at: address.at, raw, length, name: ngx_str_t::empty(), text });
-            (*place).name = ngx_str_t { len, data: ptr::addr_of_mut!((*place).text).cast() };
+            let raw = ptr::addr_of_mut!((*place).raw);
+            raw.write(Raw::new());
+            ptr::addr_of_mut!((*place).length).write((*raw).write(address.at));
+            ptr::addr_of_mut!((*place).at).write(address.at);
+            let data: *mut u8 = ptr::addr_of_mut!((*place).text).cast();
+            data.copy_from_nonoverlapping(text.as_ptr(), len);
+            ptr::addr_of_mut!((*place).name).write(ngx_str_t { len, data });
         }
         self.place = place;
+    }
+
+    /// Room for an address: within the peer for the first one, as most requests need no other.
+    ///
+    /// # Safety
+    /// The peer is in the request's pool.
+    unsafe fn room(&mut self) -> *mut Place {
+        match self.place.is_null() {
+            true => self.first.as_mut_ptr(),
+            // SAFETY: the pool is the request's.
+            false => unsafe { ngx_palloc(self.pool, mem::size_of::<Place>()) }.cast(),
+        }
     }
 }
 
@@ -192,7 +210,7 @@ unsafe extern "C" fn get(pc: *mut ngx_peer_connection_t, data: *mut c_void) -> n
     // SAFETY: data is what init() made, and nothing else refers to it now.
     unsafe {
         let peer: *mut Peer = data.cast();
-        let place: *mut Place = ngx_palloc((*peer).pool, mem::size_of::<Place>()).cast();
+        let place = (*peer).room();
         if place.is_null() {
             return Status::NGX_ERROR.into();
         }

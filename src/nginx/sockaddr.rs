@@ -45,10 +45,9 @@ impl Raw {
         Raw { bytes: [0; mem::size_of::<sockaddr_in6>()] }
     }
 
-    /// Writes an address, and returns its length in bytes. Bytes that say nothing are 0, as nginx
-    /// compares all.
+    /// Writes an address into a new one, and returns its length in bytes. Bytes that say nothing stay 0, as
+    /// nginx compares all.
     pub fn write(&mut self, address: SocketAddr) -> socklen_t {
-        *self = Raw::new();
         match address {
             SocketAddr::V4(address) => {
                 // SAFETY: both structures are valid when they are zero.
