@@ -7,10 +7,10 @@ use ngx::ffi::{ngx_http_request_t, ngx_int_t};
 
 use crate::answer::judge::watch;
 use crate::location::{location, Serving};
+use crate::request::asked::{has_condition, method};
 use crate::request::name::name_object;
 use crate::request::object::{set_object, Object};
 use crate::request::refusal::{allow, Refusal};
-use crate::request::sign::{has_condition, method};
 
 /// The content handler of locations that serve a bucket.
 ///

@@ -1,5 +1,6 @@
 //! A request: refused or named, signed, and what variables show of it.
 
+pub mod asked;
 pub mod error_code;
 pub mod name;
 pub mod object;

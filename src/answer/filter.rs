@@ -25,7 +25,7 @@ use crate::nginx::pool::concat;
 use crate::request::object::{object_mut, Object};
 use crate::request::refusal::allow;
 use crate::request::sign::presigned_url;
-use crate::s3::answer::{cached_code, is_hidden, reason, Shown};
+use crate::s3::answer::{cached_code, is_hidden, reason, Verdict};
 use crate::s3::folder::with_slash;
 
 static mut NEXT_HEADER: ngx_http_output_header_filter_pt = None;
@@ -134,7 +134,7 @@ unsafe fn replace(
     r: *mut ngx_http_request_t,
     u: &ngx_http_upstream_t,
     object: &mut Object,
-    shown: Shown,
+    shown: Verdict,
 ) -> Option<()> {
     // SAFETY: r is a valid request, u its upstream; what they point to lives in its pool.
     unsafe {

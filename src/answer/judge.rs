@@ -16,14 +16,14 @@ use ngx::ffi::{
     NGX_HTTP_UPSTREAM_INVALID_HEADER, NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_WARN,
 };
 
-use super::whole;
+use super::if_range;
 use crate::location::{serving, Serving};
 use crate::log;
 use crate::nginx::headers::find;
+use crate::request::asked::{has_condition, method};
 use crate::request::error_code::remember;
 use crate::request::object::{object_mut, Object};
-use crate::request::sign::{has_condition, method};
-use crate::s3::answer::{cached_code, shown, Advice, Class, Shown};
+use crate::s3::answer::{cached_code, verdict, Advice, Class, Verdict};
 use crate::s3::auth::sigv4::Method;
 use crate::s3::auth::Auth;
 use crate::s3::error_body::{ErrorBody, Framing};
@@ -63,7 +63,7 @@ unsafe extern "C" fn reinit_request(r: *mut ngx_http_request_t) -> ngx_int_t {
         object.answer.headers_are_read = false;
         object.answer.shown = None;
         match rc == Status::NGX_OK.into() {
-            true => whole::reinit(r, u, object),
+            true => if_range::reinit(r, u, object),
             false => rc,
         }
     }
@@ -101,8 +101,8 @@ unsafe extern "C" fn process_header(r: *mut ngx_http_request_t) -> ngx_int_t {
         else {
             return Status::NGX_ERROR.into();
         };
-        if whole::is_of_another_version(r, u) {
-            return whole::ask(r, u, object);
+        if if_range::is_of_another_version(r, u) {
+            return if_range::ask(r, u, object);
         }
         judge(r, u, serving, object)
     }
@@ -118,7 +118,7 @@ unsafe fn judge(
     let Ok(status) = u16::try_from(u.headers_in.status_n) else { return Status::NGX_OK.into() };
     // SAFETY: r is the request of u, whose buffer holds what has arrived.
     unsafe {
-        let Some(shown) = shown(status, None, false) else {
+        let Some(shown) = verdict(status, None, false) else {
             if !is_endless(r, u, status) {
                 return Status::NGX_OK.into();
             }
@@ -146,7 +146,7 @@ unsafe fn judge(
 
         let shown = match shown.class {
             Class::Missing | Class::Fault if body.is_unknown(framing) => {
-                Shown { status: 502, class: Class::Fault }
+                Verdict { status: 502, class: Class::Fault }
             }
             _ => match decide(r, serving, object, status, code) {
                 Some(shown) => shown,
@@ -170,7 +170,7 @@ unsafe fn act(
     u: &mut ngx_http_upstream_t,
     object: &mut Object,
     status: u16,
-    shown: Shown,
+    shown: Verdict,
 ) {
     object.answer.shown = Some(shown);
     // SAFETY: u is the upstream of r.
@@ -229,14 +229,14 @@ pub unsafe fn decide(
     object: &Object,
     status: u16,
     code: Option<&[u8]>,
-) -> Option<Shown> {
+) -> Option<Verdict> {
     // SAFETY: the caller's promise.
     unsafe {
         // Of all others it makes no difference.
         let carries = status == 400 && carries_more_than_a_key(r, object);
-        let shown = shown(status, code, carries)?;
+        let shown = verdict(status, code, carries)?;
         let redirect = shown.class == Class::Missing && is_to_get_a_slash(r, serving, object);
-        Some(if redirect { Shown { status: 301, ..shown } } else { shown })
+        Some(if redirect { Verdict { status: 301, ..shown } } else { shown })
     }
 }
 
@@ -269,7 +269,7 @@ unsafe fn is_to_get_a_slash(
 unsafe fn is_valid_for_a_while(
     r: *mut ngx_http_request_t,
     u: &ngx_http_upstream_t,
-    shown: Shown,
+    shown: Verdict,
 ) -> bool {
     // SAFETY: a request that is cached has a cache; an upstream has a configuration, which is not
     // changed.
@@ -316,7 +316,7 @@ unsafe fn report(
     object: &Object,
     (status, head): (u16, bool),
     code: Option<&[u8]>,
-    shown: Shown,
+    shown: Verdict,
 ) {
     let level = match (shown.class, status) {
         (Class::Missing, 403) => NGX_LOG_WARN,

@@ -4,7 +4,7 @@ use ngx::ffi::{ngx_http_request_t, ngx_str_t};
 
 use crate::location::ctx_index;
 use crate::nginx::Handler;
-use crate::s3::answer::Shown;
+use crate::s3::answer::Verdict;
 use crate::s3::auth::sigv4::Stamp;
 
 /// What S3 is asked for by one request. The strings live in the request's pool.
@@ -37,7 +37,7 @@ pub struct Answer {
     /// Whether the answer would be cached, were it no fault.
     pub is_kept_from_cache: bool,
     /// What the client sees in place of S3's answer.
-    pub shown: Option<Shown>,
+    pub shown: Option<Verdict>,
     /// Whether S3 is asked for the whole object, not for the range that the client wants.
     pub whole: Option<Whole>,
     /// The page that the client gets in place of S3's body.

@@ -4,24 +4,13 @@ use core::{mem, ptr, slice};
 
 use ngx::ffi::{ngx_gmtime, ngx_http_request_t, ngx_str_t, ngx_time, ngx_tm_t};
 
+use super::asked::method;
 use super::name::name_object;
 use super::object::{object_mut, Object};
 use super::refusal::Refusal;
 use crate::location::{serving, Serving};
 use crate::nginx::pool::buffer;
 use crate::s3::auth::sigv4::{Ask, Method, Stamp};
-
-/// The method that the proxy module sends, if it may be signed.
-///
-/// # Safety
-/// `r` is a valid request.
-pub unsafe fn method(r: *mut ngx_http_request_t) -> Option<Method> {
-    // SAFETY: both names are valid strings; the upstream's is set where a cache wants GET.
-    unsafe {
-        let upstream = (*r).upstream.as_ref().map(|u| u.method).filter(|name| !name.is_empty());
-        Method::named(upstream.unwrap_or((*r).method_name).as_bytes())
-    }
-}
 
 /// The object of the request that the proxy module is building, signed once.
 ///
@@ -89,23 +78,4 @@ fn now() -> Stamp {
     // nginx writes the full year and counts months from 1.
     let fields = [tm.tm_year, tm.tm_mon, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec];
     Stamp::new(fields.map(|field| field as u32))
-}
-
-/// Whether the client sent one of the headers that are passed on.
-///
-/// # Safety
-/// `r` is a valid request.
-pub unsafe fn has_condition(r: *mut ngx_http_request_t) -> bool {
-    // SAFETY: r is a valid request.
-    let headers = unsafe { &(*r).headers_in };
-    [
-        headers.range,
-        headers.if_range,
-        headers.if_match,
-        headers.if_none_match,
-        headers.if_modified_since,
-        headers.if_unmodified_since,
-    ]
-    .iter()
-    .any(|header| !header.is_null())
 }

@@ -9,10 +9,11 @@ use ngx::ffi::{
 use ngx::ngx_string;
 use thiserror::Error;
 
+use super::asked::method;
 use super::error_code::last_error;
 use super::name::name_object;
 use super::object::{object_mut, Object};
-use super::sign::{method, presigned_url, signed};
+use super::sign::{presigned_url, signed};
 use crate::connections::peer::choose;
 use crate::location::{serving, shared};
 use crate::nginx::value::keep_captures;
@@ -36,7 +37,7 @@ pub const CAPTURE: &str = "s3_private_bucket_capture_";
 struct Variable(&'static str, Get, usize);
 
 /// The documented variables.
-const SHOWN: [Variable; 7] = [
+const DOCUMENTED: [Variable; 7] = [
     Variable("name", named, mem::offset_of!(Object, name)),
     Variable("key", named, mem::offset_of!(Object, key)),
     Variable("host", named, mem::offset_of!(Object, host)),
@@ -77,7 +78,7 @@ const HIDDEN: [Variable; 11] = [
 /// # Safety
 /// `cf` is nginx's context in a preconfiguration hook.
 pub unsafe fn register(cf: *mut ngx_conf_t) -> Result<(), Failed> {
-    for Variable(name, get, data) in SHOWN.iter().chain(&HIDDEN) {
+    for Variable(name, get, data) in DOCUMENTED.iter().chain(&HIDDEN) {
         // SAFETY: cf is nginx's context.
         unsafe { add(cf, &format!("{PREFIX}{name}"), NGX_HTTP_VAR_NOHASH, *get, *data) }?;
     }
@@ -95,7 +96,7 @@ unsafe extern "C" fn by_name(
     // SAFETY: nginx passes a valid request and value, and for a prefix the name that was looked for.
     unsafe {
         let name = (*(data as *const ngx_str_t)).as_bytes();
-        match SHOWN.iter().find(|Variable(n, ..)| name[PREFIX.len()..] == *n.as_bytes()) {
+        match DOCUMENTED.iter().find(|Variable(n, ..)| name[PREFIX.len()..] == *n.as_bytes()) {
             Some(Variable(_, get, data)) => get(r, v, *data),
             None => set(v, None),
         }

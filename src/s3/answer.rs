@@ -30,7 +30,7 @@ fn matches(name: &[u8], pattern: &[u8]) -> bool {
 
 /// What becomes of an answer that is not the object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shown {
+pub struct Verdict {
     /// The status that the client sees.
     pub status: u16,
     /// Why.
@@ -62,8 +62,8 @@ impl Class {
 /// `code` is S3's error code, as far as it is known ("Error responses", Amazon S3 API Reference):
 /// a HEAD has none, and for answers of the cache it is [`cached_code`]. `carries` is whether something
 /// that the client says went to S3 beside the key: an argument, a range, a condition.
-pub fn shown(status: u16, code: Option<&[u8]>, carries: bool) -> Option<Shown> {
-    let show = |status, class| Some(Shown { status, class });
+pub fn verdict(status: u16, code: Option<&[u8]>, carries: bool) -> Option<Verdict> {
+    let show = |status, class| Some(Verdict { status, class });
     match (status, code) {
         (..300 | 304, _) => None,
         (412 | 416 | 500 | 502 | 503 | 504, _) => show(status, Class::Kept),
@@ -241,10 +241,10 @@ mod tests {
             (503, "SlowDown", Some((503, Kept))),
         ] {
             let code = (!code.is_empty()).then_some(code.as_bytes());
-            let expected = expected.map(|(status, class)| Shown { status, class });
-            assert_eq!(shown(status, code, false), expected, "{status} {code:?}");
+            let expected = expected.map(|(status, class)| Verdict { status, class });
+            assert_eq!(verdict(status, code, false), expected, "{status} {code:?}");
             let is_any = status == 400 && code.is_none();
-            assert!(is_any || shown(status, code, true) == expected, "{status} {code:?}");
+            assert!(is_any || verdict(status, code, true) == expected, "{status} {code:?}");
             assert!(expected.is_none_or(|s| reason(s.status) != "Error"));
         }
     }
@@ -261,11 +261,15 @@ mod tests {
             (Some("AuthorizationHeaderMalformed"), false),
         ] {
             let code = code.map(str::as_bytes);
-            let fault = Some(Shown { status: 502, class: Class::Fault });
-            let client = Some(Shown { status: 400, class: Class::Client });
-            assert_eq!(shown(400, code, false), fault, "{code:?}");
-            assert_eq!(shown(400, code, true), if is_clients { client } else { fault }, "{code:?}");
-            assert_eq!(shown(403, Some(b"InvalidRequest"), true), fault);
+            let fault = Some(Verdict { status: 502, class: Class::Fault });
+            let client = Some(Verdict { status: 400, class: Class::Client });
+            assert_eq!(verdict(400, code, false), fault, "{code:?}");
+            assert_eq!(
+                verdict(400, code, true),
+                if is_clients { client } else { fault },
+                "{code:?}"
+            );
+            assert_eq!(verdict(403, Some(b"InvalidRequest"), true), fault);
         }
         assert!(Class::Missing.is_cacheable() && Class::Kept.is_cacheable());
         assert!(!Class::Fault.is_cacheable() && !Class::Client.is_cacheable());
@@ -274,10 +278,10 @@ mod tests {
     #[test]
     fn what_is_cached_is_missing() {
         for status in [400, 403, 404, 405, 410] {
-            let missing = Shown { status: 404, class: Class::Missing };
-            assert_eq!(shown(status, cached_code(status), true), Some(missing), "{status}");
+            let missing = Verdict { status: 404, class: Class::Missing };
+            assert_eq!(verdict(status, cached_code(status), true), Some(missing), "{status}");
         }
-        assert_eq!(shown(200, cached_code(200), true), None);
+        assert_eq!(verdict(200, cached_code(200), true), None);
     }
 
     #[test]

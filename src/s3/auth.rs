@@ -34,7 +34,7 @@ impl Auth {
     pub fn has_secret_of(&self, other: &Auth) -> bool {
         match (self, other) {
             (Auth::Secret(one), Auth::Secret(two)) => one.file().is_some() || one == two,
-            _ => true,
+            (Auth::None | Auth::Secret(_) | Auth::Sigv4 { .. }, _) => true,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! S3's errors: status, headers and the body as it arrives.
 #![no_main]
 
-use fuzz::answer::{cached_code, is_hidden, reason, shown, Advice, Class};
+use fuzz::answer::{cached_code, is_hidden, reason, verdict, Advice, Class};
 use fuzz::error_body::{Arrived, Code, ErrorBody, Framing, MAX_CODE};
 use fuzz::fields;
 use libfuzzer_sys::fuzz_target;
@@ -16,7 +16,7 @@ fuzz_target!(|data: &[u8]| {
 
     for (code, carries) in [(code, true), (code, false), (None, true), (cached_code(status), false)]
     {
-        let Some(shown) = shown(status, code, carries) else {
+        let Some(shown) = verdict(status, code, carries) else {
             assert!(status < 300 || status == 304, "{status} is not the object");
             continue;
         };

@@ -20,7 +20,7 @@ use crate::log;
 use crate::nginx::pool::copy_in_request;
 use crate::nginx::variable;
 use crate::request::object::{Object, Whole};
-use crate::s3::answer::{Class, Shown};
+use crate::s3::answer::{Class, Verdict};
 use crate::s3::version::is_same;
 
 /// Whether an answer is a part of another version than the client has a part of. Where the answer is
@@ -59,7 +59,7 @@ pub unsafe fn ask(
     unsafe {
         if object.answer.whole.is_some() || (*u.conf).pass_request_body != 0 {
             let status = NGX_HTTP_PRECONDITION_FAILED as u16;
-            object.answer.shown = Some(Shown { status, class: Class::Kept });
+            object.answer.shown = Some(Verdict { status, class: Class::Kept });
             u.headers_in.status_n = ngx_uint_t::from(status);
             u.headers_in.status_line = ngx_str_t::empty();
             return Status::NGX_OK.into();

@@ -1,0 +1,36 @@
+//! What the client asks for beside the object: the method, and conditions.
+
+use ngx::ffi::ngx_http_request_t;
+
+use crate::s3::auth::sigv4::Method;
+
+/// The method that the proxy module sends, if it may be signed.
+///
+/// # Safety
+/// `r` is a valid request.
+pub unsafe fn method(r: *mut ngx_http_request_t) -> Option<Method> {
+    // SAFETY: both names are valid strings; the upstream's is set where a cache wants GET.
+    unsafe {
+        let upstream = (*r).upstream.as_ref().map(|u| u.method).filter(|name| !name.is_empty());
+        Method::named(upstream.unwrap_or((*r).method_name).as_bytes())
+    }
+}
+
+/// Whether the client sent one of the headers that are passed on.
+///
+/// # Safety
+/// `r` is a valid request.
+pub unsafe fn has_condition(r: *mut ngx_http_request_t) -> bool {
+    // SAFETY: r is a valid request.
+    let headers = unsafe { &(*r).headers_in };
+    [
+        headers.range,
+        headers.if_range,
+        headers.if_match,
+        headers.if_none_match,
+        headers.if_modified_since,
+        headers.if_unmodified_since,
+    ]
+    .iter()
+    .any(|header| !header.is_null())
+}
