@@ -67,7 +67,7 @@ def test_all_of_debians_modules_start_without_a_warning(tmp_path, held):
     for behind in (True, False):
         paths = [*modules, harness.MODULE] if behind else [harness.MODULE, *modules]
         load = "".join(f"load_module {path};\n" for path in paths)
-        conf.write_text(f"{load} pid {tmp_path}/pid; events {{}} http {{ server {{ listen 127.0.0.1:80; }} }}")
+        conf.write_text(f"{load} user root; pid {tmp_path}/pid; events {{}} http {{ server {{ listen 127.0.0.1:80; }} }}")
         p = subprocess.run([harness.NGINX, "-t", "-c", conf, "-e", tmp_path / "error.log"],
                            capture_output=True, text=True)  # fmt: skip
         assert p.returncode == 0 and not re.search(r"\[(warn|error|crit)\]", p.stderr), p.stderr
