@@ -10,8 +10,10 @@ from bench import (
     JEMALLOC,
     KEY,
     KEEPALIVE,
+    MEMORY_GROWTH,
     MODULE,
     NGINX,
+    REQUESTS,
     SYMBOLS,
     Front,
     Profile,
@@ -127,8 +129,27 @@ def report_connections(report, path, quick):
                 ratio = report.aim("three lines over TLS", total, group * ABOVE_GROUP, ratio)
                 full = report.aim("connections", full + resumed, 3, str(full))
             report.say(f"| {setup} | {total:,.0f} | {ratio} | {full} | {resumed} |")
+        if not quick:
+            report_memory(report, path, origin)
     finally:
         origin.close()
+
+
+def report_memory(report, path, origin):
+    front = origin.front(path / "memory", "three lines")
+    sizes = []
+    for count in (REQUESTS // 10, REQUESTS - REQUESTS // 10):
+        done = 0
+        while done < count:
+            done += int(front.load(2)[0] * 2)
+        sizes.append(front.memory())
+    front.stop()
+    full, resumed = origin.handshakes()
+    grown = report.aim("growth over TLS", sizes[1] - sizes[0], MEMORY_GROWTH, f"{sizes[1]:,}")
+    report.say(
+        "", f"Three lines under 16 clients: {sizes[0]:,} KiB of the worker's own after a tenth of {REQUESTS:,} "
+        f"requests, {grown} after all,", f"with {full + resumed:,} connections.",
+    )  # fmt: skip
 
 
 def check(path, locations, module):

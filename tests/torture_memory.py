@@ -14,7 +14,8 @@ import time
 
 import harness
 import pytest
-from harness import MODULE, ROOT, Recorder, request, tiny_s3, wait_until
+from harness import MODULE, ROOT, Dns, Recorder, request, tiny_s3, wait_until
+from test_connections import Origin, tls, trust  # noqa: F401 (a fixture)
 from torture_modules import SLOW
 
 # Built from nginx's source with NGX_DEBUG_PALLOC, and the module for that version.
@@ -211,6 +212,46 @@ def test_requests_aborts_and_reloads(checked, quick, held):
     held(f"{count:,} requests (subrequests, slices, cache updates, signatures, error pages, "
          f"aborted ones), {len(rounds)} reloads, {processes} processes",
          "no error, no leak of the module, none that grows")  # fmt: skip
+
+
+def test_kept_connections(checked, ca, tls, quick, held):  # noqa: F811
+    """Over TLS, with sessions and names, in workers that end by themselves."""
+    n, logs = checked
+    hosts = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
+    origin = Origin(tls, hosts=hosts)
+    origin.most = 3
+    dns = Dns(hosts, host="127.0.0.161", ttl=0)
+    place = f"s3_private_bucket example-bucket; {trust(ca)}"
+    n.write(
+        f"location /a/ {{ {place} }} location /b/ {{ {place} if ($arg_x) {{ set $y 1; }} }}",
+        f"resolver 127.0.0.161; s3_private_bucket_endpoint {origin.url};"
+        "s3_private_bucket_auth secret data:open-sesame;",
+    )
+    n.start()
+    workers = []
+    for _ in range(2):
+        (worker,) = wait_until(n.workers, "a worker")
+        workers.append(worker)
+        for i in range(20 if quick else 100):
+            if i % 10 == 9:
+                origin.hang_up()
+                dns.address = hosts[i % 3 :]
+                asked = len(dns.asked)
+                wait_until(lambda: request(n.port, "/a/a").status and len(dns.asked) > asked, "dns")
+            assert request(n.port, "/b/a?x=1" if i % 2 else "/a/a").status == 200
+        dns.silent = True
+        request(n.port, "/a/a")
+        n.reload()
+        dns.silent = False
+    n.stop()
+    processes = check(logs, {str(n.process.pid), *workers})
+    count = len(origin.requests)
+    origin.close()
+    dns.close()
+    assert any(origin.resumed)
+    held(f"{count:,} requests over kept connections, {len(origin.connections)} connections over TLS, "
+         f"{origin.resumed.count(True)} sessions resumed, {len(dns.asked)} questions to DNS, {processes} processes",
+         "no error, no leak of the module")  # fmt: skip
 
 
 def test_wrong_configurations(checked, held):
