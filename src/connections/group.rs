@@ -2,6 +2,7 @@
 
 use core::cell::{Cell, RefCell};
 use core::ffi::c_void;
+use core::ptr;
 use std::net::SocketAddr;
 
 use ngx::ffi::{
@@ -57,9 +58,7 @@ impl Group {
         let Source::Dns { resolver, timeout, name } = self.source else { return true };
         if self.with(|addresses, now| addresses.is_to_ask(now)) {
             // SAFETY: the caller's promise.
-            if !unsafe { ask(resolver, name, timeout, self) } {
-                self.take(Answer::Failure(0));
-            }
+            unsafe { ask(resolver, name, timeout, self) };
         }
         self.with(|addresses, now| addresses.is_usable(now))
     }
@@ -85,17 +84,16 @@ impl Asker for Group {
                 addresses.iter_mut().for_each(|address| address.set_port(self.port));
                 self.with(|known, now| known.answered(now, ttl, &addresses));
             }
-            Answer::Failure(state) => {
-                let first = self.with(|known, now| known.failed(now));
-                if let (true, Source::Dns { name, .. }) = (first, &self.source) {
-                    let known = self.with(|known, _| known.len());
+            Answer::Failure(why) => {
+                let (first, known) = self.with(|known, now| (known.failed(now), known.len()));
+                if let (true, 1.., Source::Dns { name, .. }) = (first, known, &self.source) {
                     // SAFETY: a worker has a cycle with a log.
                     let log = unsafe { (*ngx_cycle).log };
                     ngx_log_error!(
                         NGX_LOG_WARN,
                         log,
-                        "s3_private_bucket: {name} could not be resolved ({state}); {known} known \
-                         addresses stay in use"
+                        "s3_private_bucket: {name} could not be resolved ({why}); what is known of its \
+                         addresses stays in use"
                     );
                 }
             }
@@ -115,5 +113,5 @@ fn now() -> Msec {
 /// `data` is a group that was written into that pool.
 pub unsafe extern "C" fn drop_in_pool(data: *mut c_void) {
     // SAFETY: the caller's promise; nginx calls it once.
-    unsafe { core::ptr::drop_in_place(data.cast::<Group>()) }
+    unsafe { ptr::drop_in_place(data.cast::<Group>()) }
 }

@@ -61,13 +61,13 @@ pub unsafe extern "C" fn init(
 ) -> ngx_int_t {
     // SAFETY: the caller's promises; the request's pool outlives its upstream.
     unsafe {
-        let (Some(group), Some(u)) = (of(conf), (*r).upstream.as_mut()) else {
-            return Status::NGX_ERROR.into();
-        };
         let peer: *mut Peer = ngx_palloc((*r).pool, mem::size_of::<Peer>()).cast();
-        let Some(init) = group.init.filter(|_| !peer.is_null()) else {
+        let Some((group, init)) = of(conf).and_then(|group| Some((group, group.init?))) else {
             return Status::NGX_ERROR.into();
         };
+        if peer.is_null() || (*r).upstream.is_null() {
+            return Status::NGX_ERROR.into();
+        }
         peer.write(Peer {
             group,
             pool: (*r).pool,
@@ -81,16 +81,17 @@ pub unsafe extern "C" fn init(
             tried_room: 0,
         });
         // The keepalive module calls init_inner(), and keeps what it finds then.
-        u.peer.data = peer.cast();
+        let pc = ptr::addr_of_mut!((*(*r).upstream).peer);
+        (*pc).data = peer.cast();
         if init(r, conf) != Status::NGX_OK.into() {
             return Status::NGX_ERROR.into();
         }
-        (*peer).get = u.peer.get.replace(get);
-        (*peer).free = u.peer.free.replace(free);
-        (*peer).data = mem::replace(&mut u.peer.data, peer.cast());
-        u.peer.set_session = Some(set_session);
-        u.peer.save_session = Some(save_session);
-        u.peer.tries = group.with(|addresses, _| addresses.len());
+        (*peer).get = (*pc).get.replace(get);
+        (*peer).free = (*pc).free.replace(free);
+        (*peer).data = mem::replace(&mut (*pc).data, peer.cast());
+        (*pc).set_session = Some(set_session);
+        (*pc).save_session = Some(save_session);
+        (*pc).tries = group.with(|addresses, _| addresses.len());
         Status::NGX_OK.into()
     }
 }
@@ -105,10 +106,11 @@ pub unsafe extern "C" fn init_inner(
 ) -> ngx_int_t {
     // SAFETY: init() has checked the upstream.
     unsafe {
-        (*(*r).upstream).peer.get = Some(offer);
-        (*(*r).upstream).peer.free = Some(let_go);
-        (*(*r).upstream).peer.set_session = Some(set_session);
-        (*(*r).upstream).peer.save_session = Some(save_session);
+        let pc = ptr::addr_of_mut!((*(*r).upstream).peer);
+        (*pc).get = Some(offer);
+        (*pc).free = Some(let_go);
+        (*pc).set_session = Some(set_session);
+        (*pc).save_session = Some(save_session);
     }
     Status::NGX_OK.into()
 }
@@ -134,12 +136,12 @@ pub unsafe fn of<'a>(conf: *const ngx_http_upstream_srv_conf_t) -> Option<&'a Gr
 pub unsafe fn choose(r: *mut ngx_http_request_t) {
     // SAFETY: the caller's promise; an upstream has a configuration.
     unsafe {
-        let Some(u) = (*r).upstream.as_mut() else { return };
-        if u.resolved.is_null() || u.conf.is_null() {
+        let u = (*r).upstream;
+        if u.is_null() || (*u).resolved.is_null() || (*u).conf.is_null() {
             return;
         }
-        if of((*u.conf).upstream).is_some_and(|group| group.is_ready()) {
-            u.resolved = core::ptr::null_mut();
+        if of((*(*u).conf).upstream).is_some_and(|group| group.is_ready()) {
+            (*u).resolved = ptr::null_mut();
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Questions to DNS that no request waits for.
 
-use core::ffi::c_void;
-use core::{ptr, slice};
+use core::ffi::{c_void, CStr};
+use core::{fmt, ptr, slice};
 use std::net::SocketAddr;
 
 use ngx::ffi::{
-    ngx_msec_t, ngx_resolve_name, ngx_resolve_name_done, ngx_resolve_start, ngx_resolver_ctx_t,
-    ngx_resolver_t, ngx_str_t, ngx_time, NGX_OK, NGX_RESOLVE_NXDOMAIN,
+    ngx_int_t, ngx_msec_t, ngx_resolve_name, ngx_resolve_name_done, ngx_resolve_start,
+    ngx_resolver_ctx_t, ngx_resolver_strerror, ngx_resolver_t, ngx_str_t, ngx_time, NGX_ERROR,
+    NGX_OK, NGX_RESOLVE_NXDOMAIN,
 };
 
 use super::sockaddr;
@@ -17,8 +18,19 @@ pub enum Answer {
     Addresses(Vec<SocketAddr>, usize),
     /// There is no such name.
     None,
-    /// No answer that says anything, and nginx's number for it.
-    Failure(isize),
+    /// No answer that says anything, and why.
+    Failure(Reason),
+}
+
+/// Why there is no answer: nginx's number for it.
+pub struct Reason(isize);
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // SAFETY: nginx returns a constant for every number.
+        let text = unsafe { CStr::from_ptr(ngx_resolver_strerror(self.0).cast()) };
+        write!(f, "{}: {}", self.0, text.to_string_lossy())
+    }
 }
 
 /// Somebody who asks.
@@ -27,8 +39,8 @@ pub trait Asker {
     fn take(&self, answer: Answer);
 }
 
-/// Asks the name servers for a name's addresses. Returns whether an answer is going to come, or came
-/// already: the resolver may know it. A worker that shuts down does not wait for it.
+/// Asks the name servers for a name's addresses. The answer may come at once: the resolver may know it. A worker
+/// that shuts down does not wait for it.
 ///
 /// # Safety
 /// nginx writes to the name (it makes it lower-case), which outlives the answer, as `asker` does. They
@@ -38,21 +50,23 @@ pub unsafe fn ask<A: Asker>(
     name: ngx_str_t,
     timeout: ngx_msec_t,
     asker: *const A,
-) -> bool {
+) {
     // SAFETY: the caller's promises; nginx frees the context of a question that it refuses.
     unsafe {
-        if (*resolver).connections.nelts == 0 {
-            return false;
+        // Without a name server nginx returns a pointer that is none.
+        if (*resolver).connections.nelts > 0 {
+            if let Some(ctx) = ngx_resolve_start(resolver, ptr::null_mut()).as_mut() {
+                ctx.name = name;
+                ctx.handler = Some(answered::<A>);
+                ctx.data = asker.cast_mut().cast::<c_void>();
+                ctx.timeout = timeout;
+                ctx.set_cancelable(1);
+                if ngx_resolve_name(ctx) == NGX_OK as ngx_int_t {
+                    return;
+                }
+            }
         }
-        let Some(ctx) = ngx_resolve_start(resolver, ptr::null_mut()).as_mut() else {
-            return false;
-        };
-        ctx.name = name;
-        ctx.handler = Some(answered::<A>);
-        ctx.data = asker.cast_mut().cast::<c_void>();
-        ctx.timeout = timeout;
-        ctx.set_cancelable(1);
-        ngx_resolve_name(ctx) == NGX_OK as isize
+        (*asker).take(Answer::Failure(Reason(NGX_ERROR as isize)));
     }
 }
 
@@ -73,7 +87,7 @@ unsafe extern "C" fn answered<A: Asker>(ctx: *mut ngx_resolver_ctx_t) {
                 Answer::Addresses(addresses, ttl)
             }
             state if state == NGX_RESOLVE_NXDOMAIN as isize => Answer::None,
-            state => Answer::Failure(state),
+            state => Answer::Failure(Reason(state)),
         };
         ngx_resolve_name_done(ctx);
         (*asker).take(answer);

@@ -17,6 +17,7 @@ use ngx::ffi::{
 use ngx::ngx_string;
 use thiserror::Error;
 
+use super::written::Written;
 use crate::connections::group::{drop_in_pool, Group, Source};
 use crate::connections::peer;
 use crate::location::Host;
@@ -76,10 +77,8 @@ pub struct Way<'a> {
     pub is_https: bool,
     /// Whether nginx finds a group of the user's.
     pub has_group: bool,
-    /// Whether the user wrote a `proxy_pass`.
-    pub has_proxy_pass: bool,
-    /// Whether the user wrote a `proxy_ssl_name`.
-    pub has_ssl_name: bool,
+    /// What the user wrote.
+    pub written: &'a Written,
 }
 
 /// Looks for what speaks against kept connections; `conf` is what the user wrote, merged.
@@ -90,7 +89,7 @@ pub fn check(way: &Way, conf: &ngx_http_upstream_conf_t) -> Result<(), Obstacle>
     if way.has_group {
         return Err(Obstacle::Group);
     }
-    if way.has_proxy_pass {
+    if way.written.has("proxy_pass") {
         return Err(Obstacle::ProxyPass);
     }
     if matches!(way.host, Host::PerRequest(_)) {
@@ -101,7 +100,7 @@ pub fn check(way: &Way, conf: &ngx_http_upstream_conf_t) -> Result<(), Obstacle>
         return Err(Obstacle::Variable("proxy_bind"));
     }
     for (value, applies, name) in [
-        (conf.ssl_name, way.is_https && way.has_ssl_name, "proxy_ssl_name"),
+        (conf.ssl_name, way.is_https && way.written.has("proxy_ssl_name"), "proxy_ssl_name"),
         (conf.ssl_certificate, way.is_https, "proxy_ssl_certificate"),
         (conf.ssl_certificate_key, way.is_https, "proxy_ssl_certificate_key"),
     ] {

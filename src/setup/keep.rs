@@ -26,13 +26,8 @@ pub unsafe fn keeps(
     written: &Written,
     has_group: bool,
 ) -> Result<bool, SetupError> {
-    let way = Way {
-        host,
-        is_https: conf.settings.endpoint().endpoint.https,
-        has_group,
-        has_proxy_pass: written.has("proxy_pass"),
-        has_ssl_name: written.has("proxy_ssl_name"),
-    };
+    let is_https = conf.settings.endpoint().endpoint.https;
+    let way = Way { host, is_https, has_group, written };
     // SAFETY: the caller's promise.
     let of_own = unsafe { upstream_part(proxy, own) }?;
     match (conf.settings.keepalive.as_deref(), groups::check(&way, of_own)) {
