@@ -610,13 +610,17 @@ def allow(bucket, key="aws:UserAgent", values=()):
 # --- DNS -----------------------------------------------------------------------------------
 
 
+# An address of this process alone, so that two of them can test at once.
+DNS = "127.{}.{}.153".format(*divmod(os.getpid() % 65_000, 255))
+
+
 @dataclass
 class Dns:
     """Answers every question with those of its addresses that are of its kind, for `ttl` seconds; or
     with an error (2: the server failed, 3: no such name); or not at all. Needs root for port 53."""
 
     address: str | list
-    host: str = "127.0.0.153"
+    host: str = DNS
     family: int = socket.AF_INET
     asked: list = field(default_factory=list)
     ttl: int = 1

@@ -3,13 +3,13 @@
 import socket
 
 import pytest
-from harness import Dns, Nginx, Recorder, wait_until
+from harness import DNS, Dns, Nginx, Recorder, wait_until
 
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6], ids=["IPv4", "IPv6"])
 def test_the_address_is_followed(tmp_path, secret, family):
     v6 = family == socket.AF_INET6
-    host = "::1" if v6 else "127.0.0.153"
+    host = "::1" if v6 else DNS
     dns = Dns("127.0.0.1", host, family)
     origin = Recorder()
     n = Nginx(
