@@ -10,6 +10,7 @@ from collections import Counter
 
 import pytest
 from harness import (
+    DNS,
     TIMEOUT,
     Dns,
     Nginx,
@@ -138,9 +139,9 @@ def make(tmp_path, secret):
                 return made(Origin(*args, **kw))
 
             def dns(self, *args, **kw):
-                return made(Dns(*args, host="127.0.0.161", **kw))
+                return made(Dns(*args, host=DNS, **kw))
 
-            def nginx(self, url, server, http="", resolver="resolver 127.0.0.161;", **kw):
+            def nginx(self, url, server, http="", resolver=f"resolver {DNS};", **kw):
                 http = f"""{LOG} {resolver} proxy_ssl_protocols TLSv1.2 TLSv1.3;
                     s3_private_bucket_endpoint {url};
                     s3_private_bucket_auth secret {secret}; {http}"""
@@ -573,6 +574,42 @@ def test_connections_do_not_outlive_their_worker(make):
         wait_until(lambda: len(origin.open) == 1, "one kept connection")
         n.reload()
         wait_until(lambda: not origin.open, "the old worker to close its connection")
+
+
+def test_kept_connections_leave_room_for_clients(make):
+    """nginx closes none of them when it runs out of worker_connections (512 in these tests)."""
+    locations, each = 16, 60
+    arrived, wave = threading.Semaphore(0), threading.Event()
+
+    def answer(r):
+        # All of a wave are under way before the first is answered.
+        arrived.release()
+        wave.wait(TIMEOUT)
+        return tiny_s3(r)
+
+    origin = make.origin(answer=answer)
+    origin.url = f"http://127.0.0.1:{origin.port}"
+    n = make.nginx(
+        origin.url,
+        "".join(f"location /m{i}/ {{ s3_private_bucket example-bucket; }}" for i in range(locations))
+        + "location /static { return 200; }",
+        "keepalive_timeout 0;",
+    )
+    for i in range(locations):
+        statuses = []
+        clients = [threading.Thread(target=lambda: statuses.append(n.get(f"/m{i}/a").status)) for _ in range(each)]
+        wave.clear()
+        for client in clients:
+            client.start()
+        for _ in range(each):
+            assert arrived.acquire(timeout=TIMEOUT)
+        wave.set()
+        for client in clients:
+            client.join()
+        assert statuses == [200] * each
+        assert n.get("/static").status == 200
+    assert len(origin.open) <= 512 / 2
+    assert "not enough" not in n.error_log()
 
 
 # --- who has none --------------------------------------------------------------------------

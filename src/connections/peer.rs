@@ -19,6 +19,7 @@ use ngx::ffi::{
 
 use crate::connections::addresses::Address;
 use crate::connections::group::Group;
+use crate::nginx::keepalive::are_short;
 use crate::nginx::session::Session;
 use crate::nginx::sockaddr::Raw;
 
@@ -284,7 +285,9 @@ unsafe extern "C" fn free(pc: *mut ngx_peer_connection_t, data: *mut c_void, sta
         let at = (*(*peer).place).at;
         let connected = !(*pc).connection.is_null();
         if let Some(hook) = (*peer).free {
-            hook(pc, (*peer).data, state);
+            // The keepalive module keeps no connection behind a failure.
+            let is_not_kept = if are_short() { NGX_PEER_FAILED as ngx_uint_t } else { 0 };
+            hook(pc, (*peer).data, state | is_not_kept);
         }
         if connected && (*pc).connection.is_null() {
             group.with(|addresses, _| addresses.kept(at));

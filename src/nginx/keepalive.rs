@@ -5,9 +5,9 @@ use core::{mem, ptr};
 
 use ngx::core::{Status, NGX_CONF_OK};
 use ngx::ffi::{
-    ngx_conf_t, ngx_http_conf_ctx_t, ngx_http_max_module, ngx_http_upstream_init_peer_pt,
-    ngx_http_upstream_main_conf_t, ngx_http_upstream_module, ngx_http_upstream_srv_conf_t,
-    ngx_str_t,
+    ngx_conf_t, ngx_cycle, ngx_http_conf_ctx_t, ngx_http_max_module,
+    ngx_http_upstream_init_peer_pt, ngx_http_upstream_main_conf_t, ngx_http_upstream_module,
+    ngx_http_upstream_srv_conf_t, ngx_str_t,
 };
 
 use super::foreign::{Foreign, ForeignError};
@@ -97,4 +97,12 @@ fn is_same(a: ngx_http_upstream_init_peer_pt, b: ngx_http_upstream_init_peer_pt)
 /// What the module finds as the group's own initialisation: `peer.init` is there already.
 unsafe extern "C" fn keep_init(_: *mut ngx_conf_t, _: *mut ngx_http_upstream_srv_conf_t) -> isize {
     Status::NGX_OK.into()
+}
+
+/// Whether the worker has less than half of its connections (`worker_connections`) left. nginx closes
+/// those of clients that are idle when it runs out, but none that are kept to upstreams: other clients would
+/// be refused for their sake.
+pub fn are_short() -> bool {
+    // SAFETY: a worker has a cycle, which is read in its only thread.
+    unsafe { (*ngx_cycle).free_connection_n < (*ngx_cycle).connection_n / 2 }
 }
