@@ -275,8 +275,10 @@ def test_the_module_has_no_name_in_nginxs_table(tmp_path):
     """Where that is as large as it may be already, loading the module is not to cost a warning."""
 
     def warns(load, size):
+        temp = "".join(f"{kind}_temp_path {tmp_path}/{kind}; "
+                       for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))  # fmt: skip
         (tmp_path / "nginx.conf").write_text(f"""{load} user root; pid {tmp_path}/pid; events {{}}
-            http {{ variables_hash_max_size {size}; server {{ listen 127.0.0.1:80; }} }}""")
+            http {{ {temp} variables_hash_max_size {size}; server {{ listen 127.0.0.1:80; }} }}""")
         p = subprocess.run([NGINX, "-t", "-c", tmp_path / "nginx.conf", "-e", tmp_path / "error.log"],
                            capture_output=True, text=True)  # fmt: skip
         assert p.returncode == 0, p.stderr
