@@ -284,7 +284,7 @@ def test_the_module_has_no_name_in_nginxs_table(tmp_path):
         assert p.returncode == 0, p.stderr
         return "variables_hash" in p.stderr
 
-    sizes = range(8, 512, 4)
+    sizes = range(16, 1040, 16)
     without = [warns("", size) for size in sizes]
     assert True in without and False in without
     assert [warns(f"load_module {MODULE};", size) for size in sizes] == without
