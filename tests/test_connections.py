@@ -23,6 +23,8 @@ from harness import (
     wait_until,
 )
 
+from test_response import Bytes
+
 # What a location says of itself in the log: "status connection address".
 LOG = "log_format connections '$uri $status $s3_private_bucket_connection $upstream_addr';"
 
@@ -613,6 +615,21 @@ def test_kept_connections_leave_room_for_clients(make):
         assert n.get("/static").status == 200
     assert len(origin.open) <= 512 / 2
     assert "not enough" not in n.error_log()
+
+
+@pytest.mark.parametrize("status, method", [(403, "HEAD"), (200, "HEAD"), (304, "GET")])
+def test_what_stands_behind_an_answer_is_not_the_next(make, status, method):
+    """A body where none may be: a connection with one is not kept."""
+    smuggled = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhush"
+    origin = Bytes()
+    origin.said = b"HTTP/1.1 %d X\r\nContent-Length: %d\r\nETag: \"a\"\r\n\r\n%s" % (status, len(smuggled), smuggled)
+    origin.closes = False
+    n = make.nginx(origin.url, "location /m/ { s3_private_bucket example-bucket; }")
+    for i in range(1, 4):
+        r = n.get("/m/a", method=method, headers={"If-None-Match": '"a"'})
+        assert r.status == (404 if status == 403 else status) and b"hush" not in r.body
+        assert origin.connections == len(origin.requests) == i
+    origin.close()
 
 
 # --- who has none --------------------------------------------------------------------------
