@@ -79,13 +79,13 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
         }
         let Some(next) = NEXT_HEADER else { return Status::NGX_ERROR.into() };
         let rc = next(r);
-        let page = object_mut(r).and_then(|object| object.answer.page);
+        let Some(page) = object_mut(r).and_then(|object| object.answer.page) else { return rc };
         // A subrequest may be for its headers alone (auth_request, mirror, a background update): its page waits
         // for the body filter, which nginx calls for the others.
-        let is_now = r == (*r).main && (*r).method != NGX_HTTP_HEAD as ngx_uint_t;
-        match page.filter(|_| is_now && is_sent(rc)) {
-            Some(page) if !is_sent(send_page(r, page)) => Status::NGX_ERROR.into(),
-            _ => rc,
+        let is_now = r == (*r).main && (*r).method != NGX_HTTP_HEAD as ngx_uint_t && is_sent(rc);
+        match is_now && !is_sent(send_page(r, page)) {
+            true => Status::NGX_ERROR.into(),
+            false => rc,
         }
     }
 }

@@ -95,7 +95,8 @@ unsafe extern "C" fn process_header(r: *mut ngx_http_request_t) -> ngx_int_t {
                 return rc;
             }
             object.answer.headers_are_read = true;
-            if u.buffer.pos < u.buffer.last && u.keepalive() != 0 {
+            let is_more = u.buffer.pos < u.buffer.last && !u.peer.connection.is_null();
+            if is_more && u.keepalive() != 0 {
                 // nginx keeps the connection of an answer without a body (to HEAD), which this one has: the
                 // next answer on it would be another's.
                 u.set_keepalive(0);
