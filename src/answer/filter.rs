@@ -64,7 +64,7 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
             if is_405_without_allow(r) && allow(r).is_err() {
                 return Status::NGX_ERROR.into();
             }
-            if let Some((u, object)) = answering(r) {
+            if let Some((u, object, cached)) = answering(r) {
                 // What else stands there is the site's own, of its access rules for instance.
                 let hidden = |header: &ngx_table_elt_t| {
                     is_hidden(header.key.as_bytes(), &serving.pass_headers)
@@ -72,7 +72,7 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
                 };
                 hide(&mut (*r).headers_out.headers, hidden);
                 let is_judged = serving.masks || object.answer.shown.is_some();
-                if is_judged && mask(r, u, serving, object).is_none() {
+                if is_judged && mask(r, (u, cached), serving, object).is_none() {
                     return Status::NGX_ERROR.into();
                 }
             }
@@ -109,7 +109,7 @@ unsafe fn refuse_redirect(r: *mut ngx_http_request_t, serving: &Serving) -> Opti
 /// Looks whether the answer is not the object, and replaces it then. `None` when memory ran out.
 unsafe fn mask(
     r: *mut ngx_http_request_t,
-    u: &ngx_http_upstream_t,
+    (u, cached): (&ngx_http_upstream_t, bool),
     serving: &Serving,
     object: &mut Object,
 ) -> Option<()> {
@@ -117,7 +117,7 @@ unsafe fn mask(
     unsafe {
         // An answer of the cache need not have passed the upstream's hook.
         let shown = object.answer.shown.or_else(|| {
-            let status = u16::try_from(u.headers_in.status_n).ok().filter(|_| is_cached(u))?;
+            let status = u16::try_from(u.headers_in.status_n).ok().filter(|_| cached)?;
             decide(r, serving, object, status, cached_code(status))
         });
         match shown {
@@ -261,15 +261,16 @@ unsafe extern "C" fn body_filter(r: *mut ngx_http_request_t, chain: *mut ngx_cha
     }
 }
 
-/// The upstream whose answer nginx is sending, from S3 or from its cache. Without the upstream's cleanup nginx
+/// The upstream whose answer nginx is sending, from S3 or (the last is true) from its cache. Without the upstream's cleanup nginx
 /// has done with S3, and answers itself.
 unsafe fn answering<'a>(
     r: *mut ngx_http_request_t,
-) -> Option<(&'a ngx_http_upstream_t, &'a mut Object)> {
+) -> Option<(&'a ngx_http_upstream_t, &'a mut Object, bool)> {
     // SAFETY: r is a valid request.
     unsafe {
         let (object, u) = (object_mut(r)?, (*r).upstream.as_ref()?);
-        (is_cached(u) || !u.cleanup.is_null()).then_some((u, object))
+        let cached = is_cached(u);
+        (cached || !u.cleanup.is_null()).then_some((u, object, cached))
     }
 }
 

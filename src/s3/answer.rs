@@ -3,14 +3,20 @@
 /// Returns whether a response header is kept from clients: one of those that only S3 servers send (Amazon's,
 /// and those of Ceph's RADOS gateway, MinIO and SeaweedFS), that steer nginx, or by which whoever can write an
 /// object would act for the site; unless a pattern of `pass` names it (see [`is_named`]).
+#[inline]
 pub fn is_hidden(name: &[u8], pass: &[Box<[u8]>]) -> bool {
     // By its first letter: this is asked for each header of each response.
-    let hidden: &[&[u8]] = match name.first().map(u8::to_ascii_lowercase) {
-        Some(b'x') => &[b"x-amz-*", b"x-rgw-*", b"x-minio-*", b"x-accel-*"],
-        Some(b's') => &[b"seaweed-*", b"set-cookie"],
-        Some(b'r') => &[b"refresh"],
-        Some(b'w') => &[b"www-authenticate"],
-        _ => return false,
+    let first = name.first().map_or(0, |first| first | 0x20);
+    matches!(first, b'x' | b's' | b'r' | b'w') && is_hidden_behind(first, name, pass)
+}
+
+/// [`is_hidden`] for a header that begins with one of the letters.
+fn is_hidden_behind(first: u8, name: &[u8], pass: &[Box<[u8]>]) -> bool {
+    let hidden: &[&[u8]] = match first {
+        b'x' => &[b"x-amz-*", b"x-rgw-*", b"x-minio-*", b"x-accel-*"],
+        b's' => &[b"seaweed-*", b"set-cookie"],
+        b'r' => &[b"refresh"],
+        _ => &[b"www-authenticate"],
     };
     hidden.iter().any(|pattern| matches(name, pattern)) && !is_named(name, pass)
 }
