@@ -9,10 +9,10 @@ use ngx::ffi::{
     NGX_HTTP_MODULE, NGX_LOG_EMERG,
 };
 use ngx::http::{HttpModule, HttpModuleLocationConf, HttpModuleMainConf};
-use ngx::ngx_log_error;
 
 use crate::answer::filter;
 use crate::conf::{self, COMMANDS};
+use crate::log;
 use crate::request::variables;
 use crate::setup::install::install;
 use crate::setup::settings::{LocationConf, MainConf};
@@ -102,12 +102,8 @@ impl HttpModule for S3PrivateBucket {
         if filter::is_installed() {
             // Linking its own filters anew, nginx would lose these in the process that goes on.
             // SAFETY: nginx passes its configuration context.
-            let log = unsafe { (*cf).log };
-            ngx_log_error!(
-                NGX_LOG_EMERG,
-                log,
-                "\"s3_private_bucket\" cannot be reloaded with \"master_process off\"; restart nginx"
-            );
+            let what = "cannot be reloaded with \"master_process off\"; restart nginx";
+            unsafe { log::of_location(cf, NGX_LOG_EMERG, what, "") };
             return Status::NGX_ERROR.into();
         }
         // SAFETY: nginx passes its configuration context, after all configurations were merged.

@@ -15,10 +15,10 @@ use ngx::ffi::{
     NGX_HTTP_PRECONDITION_FAILED, NGX_HTTP_UPSTREAM_FT_HTTP_404, NGX_LOG_INFO,
 };
 
-use crate::location::shared;
 use crate::log;
 use crate::nginx::pool::copy_in_request;
-use crate::nginx::variable;
+use crate::nginx::upstream::is_stored;
+use crate::request::asked::slice_range;
 use crate::request::object::{Object, Whole};
 use crate::s3::answer::{Class, Verdict};
 use crate::s3::version::is_same;
@@ -36,12 +36,9 @@ pub unsafe fn is_of_another_version(r: *mut ngx_http_request_t, u: &ngx_http_ups
     unsafe {
         let value = |header: *const ngx_table_elt_t| header.as_ref().map(|h| h.value.as_bytes());
         let Some(if_range) = value((*r).headers_in.if_range) else { return false };
-        let slices =
-            || shared(r).slice_range.is_some_and(|place| variable::get(r, place).is_some());
         !is_same(if_range, value(u.headers_in.etag), value(u.headers_in.last_modified))
-            && u.cacheable() == 0
-            && u.store() == 0
-            && !slices()
+            && !is_stored(u)
+            && slice_range(r).is_none()
     }
 }
 

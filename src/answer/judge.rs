@@ -20,6 +20,7 @@ use super::if_range;
 use crate::location::{serving, Serving};
 use crate::log;
 use crate::nginx::headers::find;
+use crate::nginx::upstream::is_stored;
 use crate::request::asked::{has_condition, method};
 use crate::request::error_code::remember;
 use crate::request::object::{object_mut, Object};
@@ -250,7 +251,7 @@ pub unsafe fn decide(
 unsafe fn carries_more_than_a_key(r: *mut ngx_http_request_t, object: &Object) -> bool {
     // SAFETY: r is a valid request. Where its answer is stored, nginx asks for the whole object.
     unsafe {
-        let stored = (*r).upstream.as_ref().is_some_and(|u| u.cacheable() != 0 || u.store() != 0);
+        let stored = (*r).upstream.as_ref().is_some_and(is_stored);
         object.uri.as_bytes().contains(&b'?') || !stored && has_condition(r)
     }
 }

@@ -2,7 +2,7 @@
 
 use core::{ptr, slice};
 
-use ngx::ffi::{ngx_conf_t, ngx_http_request_t, ngx_palloc, ngx_pnalloc, ngx_str_t};
+use ngx::ffi::{ngx_conf_t, ngx_http_request_t, ngx_palloc, ngx_pcalloc, ngx_pnalloc, ngx_str_t};
 
 use super::Failed;
 
@@ -86,6 +86,19 @@ pub unsafe fn copy(cf: *mut ngx_conf_t, text: &[u8]) -> Result<ngx_str_t, Failed
         *data.add(text.len()) = 0;
         Ok(ngx_str_t { len: text.len(), data })
     }
+}
+
+/// Allocates a zeroed structure in the configuration's pool, as nginx initialises its own.
+///
+/// # Errors
+/// When memory ran out.
+///
+/// # Safety
+/// `cf` is nginx's configuration context; a zeroed `T` is valid.
+pub unsafe fn zeroed<T>(cf: *mut ngx_conf_t) -> Result<*mut T, Failed> {
+    // SAFETY: the pool is the configuration's.
+    let memory: *mut T = unsafe { ngx_pcalloc((*cf).pool, size_of::<T>()) }.cast();
+    (!memory.is_null()).then_some(memory).ok_or(Failed)
 }
 
 /// Copies an array of words into the configuration's pool.

@@ -5,7 +5,7 @@ use core::{ptr, slice};
 use ngx::ffi::{
     in_port_t, ngx_conf_t, ngx_http_conf_ctx_t, ngx_http_upstream_conf_t,
     ngx_http_upstream_main_conf_t, ngx_http_upstream_module, ngx_http_upstream_server_t,
-    ngx_http_upstream_srv_conf_t, AF_UNIX,
+    ngx_http_upstream_srv_conf_t, ngx_http_upstream_t, AF_UNIX,
 };
 
 use super::http_core::elements;
@@ -67,6 +67,11 @@ unsafe fn is_loopback(address: *const ngx::ffi::sockaddr) -> bool {
             None => u32::from((*address).sa_family) == AF_UNIX,
         }
     }
+}
+
+/// Whether nginx is going to store or cache this answer.
+pub fn is_stored(u: &ngx_http_upstream_t) -> bool {
+    u.cacheable() != 0 || u.store() != 0
 }
 
 /// Whether nginx stores or caches answers.

@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use ngx::ffi::{
     ngx_conf_t, ngx_http_compile_complex_value, ngx_http_compile_complex_value_t,
-    ngx_http_complex_value, ngx_http_complex_value_t, ngx_http_request_t, ngx_int_t, ngx_pcalloc,
-    ngx_str_t, ngx_uint_t, NGX_OK,
+    ngx_http_complex_value, ngx_http_complex_value_t, ngx_http_request_t, ngx_int_t, ngx_str_t,
+    ngx_uint_t, NGX_OK,
 };
 
 use super::http_core::Regex;
@@ -54,11 +54,7 @@ impl Value {
                 Ok((digit, variable::index(cf, &name)?))
             };
             let captures = digits.into_iter().map(index).collect::<Result<_, Failed>>()?;
-            let size = mem::size_of::<ngx_http_complex_value_t>();
-            let compiled: *mut ngx_http_complex_value_t = ngx_pcalloc((*cf).pool, size).cast();
-            if compiled.is_null() {
-                return Err(Failed);
-            }
+            let compiled: *mut ngx_http_complex_value_t = pool::zeroed(cf)?;
             let mut ccv: ngx_http_compile_complex_value_t = mem::zeroed();
             ccv.cf = cf;
             ccv.value = &mut text;

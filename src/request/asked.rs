@@ -1,7 +1,9 @@
 //! What the client asks for beside the object: the method, and conditions.
 
-use ngx::ffi::ngx_http_request_t;
+use ngx::ffi::{ngx_http_request_t, ngx_str_t};
 
+use crate::location::shared;
+use crate::nginx::variable;
 use crate::s3::auth::sigv4::Method;
 
 /// The method that the proxy module sends, if it may be signed.
@@ -14,6 +16,15 @@ pub unsafe fn method(r: *mut ngx_http_request_t) -> Option<Method> {
         let upstream = (*r).upstream.as_ref().map(|u| u.method).filter(|name| !name.is_empty());
         Method::named(upstream.unwrap_or((*r).method_name).as_bytes())
     }
+}
+
+/// The range that nginx's slice module wants, where it slices.
+///
+/// # Safety
+/// `r` is a valid request.
+pub unsafe fn slice_range(r: *mut ngx_http_request_t) -> Option<ngx_str_t> {
+    // SAFETY: the caller's promise; the place is that of a variable.
+    unsafe { shared(r).slice_range.and_then(|place| variable::get(r, place)) }
 }
 
 /// Whether the client sent one of the headers that are passed on.

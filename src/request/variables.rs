@@ -9,13 +9,14 @@ use ngx::ffi::{
 use ngx::ngx_string;
 use thiserror::Error;
 
-use super::asked::method;
+use super::asked::{method, slice_range};
 use super::error_code::last_error;
 use super::name::name_object;
 use super::object::{object_mut, Object};
 use super::sign::{presigned_url, signed};
 use crate::connections::peer::choose;
 use crate::location::{serving, shared};
+use crate::nginx::upstream::is_stored;
 use crate::nginx::value::keep_captures;
 use crate::nginx::variable::{add, exists, get, set, used, Get};
 use crate::nginx::Failed;
@@ -293,7 +294,7 @@ unsafe extern "C" fn conditional(
         let header: *const *const ngx_table_elt_t =
             ptr::addr_of!((*r).headers_in).byte_add(data).cast();
         let header = (*header).as_ref().map(|h| h.value);
-        let stored = (*r).upstream.as_ref().is_some_and(|u| u.cacheable() != 0 || u.store() != 0);
+        let stored = (*r).upstream.as_ref().is_some_and(is_stored);
         if header.is_none() && !stored && data != RANGE {
             // Most of the time.
             return set(v, None);
@@ -308,7 +309,7 @@ unsafe extern "C" fn conditional(
         {
             return set(v, None);
         }
-        let slice = main.slice_range.and_then(variable);
+        let slice = slice_range(r);
         let value = match (data, slice) {
             (RANGE, Some(slice)) => Some(slice),
             (IF_MODIFIED_SINCE, _) if stored => main.cache_last_modified.and_then(variable),

@@ -16,7 +16,7 @@ use crate::nginx::variable;
 /// nginx's default of `proxy_max_temp_file_size`.
 const DEFAULT_TEMP_FILE_SIZE: usize = 1 << 30;
 
-/// Looks at it, but for whether connections are kept.
+/// Looks at it.
 ///
 /// # Errors
 /// When a command of the proxy module could not be tried.
@@ -39,7 +39,6 @@ pub unsafe fn around(
             is_not_stored: of_own.max_temp_file_size == DEFAULT_TEMP_FILE_SIZE && !stores(of_own),
             inherits_method: is_set(cf, known, proxy, own, "proxy_method")?,
             inherits_body: is_set(cf, known, proxy, own, "proxy_set_body")?,
-            keeps: false,
         })
     }
 }

@@ -136,7 +136,7 @@ pub unsafe fn make(
     // SAFETY: the caller's promises; what is allocated is checked, zeroed and as long as the
     // configuration.
     unsafe {
-        let group: *mut ngx_http_upstream_srv_conf_t = zeroed(cf)?;
+        let group: *mut ngx_http_upstream_srv_conf_t = pool::zeroed(cf)?;
         (*group).host = pool::copy(cf, host.as_bytes())?;
         (*group).port = port;
         (*group).srv_conf = configurations(cf, group)?;
@@ -192,10 +192,4 @@ unsafe fn configurations(
         (*cf).ctx = saved;
         complete.then_some(array).ok_or(Failed)
     }
-}
-
-unsafe fn zeroed<T>(cf: *mut ngx_conf_t) -> Result<*mut T, Failed> {
-    // SAFETY: the pool is the configuration's.
-    let memory: *mut T = unsafe { ngx_pcalloc((*cf).pool, mem::size_of::<T>()) }.cast();
-    (!memory.is_null()).then_some(memory).ok_or(Failed)
 }

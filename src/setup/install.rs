@@ -13,7 +13,7 @@ use super::check::group;
 use super::conditions::without_conditions;
 use super::error::SetupError;
 use super::keep::{keep_connections, keeps};
-use super::proxy::{ignored_headers, Around, Plan, CA_BUNDLES, CONDITIONS};
+use super::proxy::{ignored_headers, Plan, CA_BUNDLES, CONDITIONS};
 use super::settings::{BucketSetting, Kind, LocationConf, MainConf, Pending, Settings, Work};
 use super::tls;
 use super::written::{footprint, proxy_module, upstream_part, Written};
@@ -21,7 +21,6 @@ use crate::handler::handle;
 use crate::location::{Bucket, Host, Serving, Signing};
 use crate::log;
 use crate::nginx::foreign::Foreign;
-use crate::nginx::http_core::Regex;
 use crate::nginx::value::{Capture, Value};
 use crate::nginx::{bytes, http_core, pool, resolver, Handler};
 use crate::request::variables::check_names;
@@ -147,7 +146,8 @@ unsafe fn install_own(
             identity: &identity(cf, &mut main.work, settings, auth, location),
             ca_bundle: ca_bundle(endpoint, written)?,
             masks,
-            around: Around { keeps, ..around(cf, &mut main.work.footprints, proxy, array)? },
+            keeps,
+            around: around(cf, &mut main.work.footprints, proxy, array)?,
         };
         let headers = plan.headers(auth, owner.as_deref());
         let ignored = ignored_headers(settings.pass_headers.as_deref().unwrap_or_default());
@@ -166,7 +166,6 @@ unsafe fn install_own(
         let found = Found {
             has_group: group.is_some(),
             host,
-            regex: conf.known.regex,
             proxy_handler: handler.ok_or(SetupError::Handler)?,
         };
         Ok((serving(&mut main.work, conf, bucket, auth, found), keeps))
@@ -198,7 +197,6 @@ unsafe fn identity(
 struct Found {
     has_group: bool,
     host: Host,
-    regex: *const Regex,
     proxy_handler: Handler,
 }
 
@@ -218,7 +216,7 @@ fn serving(
         bucket: bucket.clone(),
         key: settings.key.clone(),
         captures: captures_of(bucket, settings.key.as_ref()),
-        regex: found.regex,
+        regex: conf.known.regex,
         index: settings.index.clone(),
         prefix: conf.known.prefix,
         host: found.host,
@@ -301,13 +299,9 @@ unsafe fn write(
     unsafe {
         let own = *array.add(proxy.ctx_index());
         let fresh = proxy.create(cf)?;
+        let pass = footprint(cf, &mut work.footprints, proxy, "proxy_pass")?;
         if written.has("proxy_pass") {
-            proxy.copy(
-                own,
-                fresh,
-                &*footprint(cf, &mut work.footprints, proxy, "proxy_pass")?,
-                |_| true,
-            );
+            proxy.copy(own, fresh, &pass, |_| true);
         }
         for setting in plan.settings().iter().filter(|setting| !written.has(setting.name)) {
             let value = pool::copy(cf, setting.value.as_bytes())?;
@@ -330,7 +324,7 @@ unsafe fn write(
 
         // Of a TLS context of its own: see tls::share().
         let is_flag = |word| word == 1;
-        proxy.clear(fresh, &*footprint(cf, &mut work.footprints, proxy, "proxy_pass")?, is_flag);
+        proxy.clear(fresh, &pass, is_flag);
         proxy.merge(cf, own, fresh)?;
         // Its command would replace what the user wrote.
         upstream_part(proxy, fresh)?.ignore_headers |= ignored;

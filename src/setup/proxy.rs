@@ -44,6 +44,8 @@ pub struct Plan<'a> {
     pub ca_bundle: Option<&'static str>,
     /// Whether clients see nginx's errors and not S3's.
     pub masks: bool,
+    /// Whether connections are kept.
+    pub keeps: bool,
     pub around: Around,
 }
 
@@ -59,8 +61,6 @@ pub struct Around {
     /// Whether a method or a body for S3 is inherited from the levels above.
     pub inherits_method: bool,
     pub inherits_body: bool,
-    /// Whether connections are kept.
-    pub keeps: bool,
 }
 
 impl Plan<'_> {
@@ -185,7 +185,7 @@ impl Plan<'_> {
         // The proxy module's own.
         let dropped = ["Connection", "Content-Length", "Transfer-Encoding"];
         all.extend(dropped.map(|name| (name, String::new())));
-        if self.around.keeps {
+        if self.keeps {
             // Never sent: when nginx looks whether it is empty, it is time to choose.
             all.push(("X-S3-Private-Bucket-Choice", format!("${CHOICE}")));
         }
@@ -239,6 +239,7 @@ mod tests {
             identity: "id:",
             ca_bundle: Some("/ca"),
             masks: false,
+            keeps: false,
             around: Around::default(),
         }
     }
@@ -334,8 +335,7 @@ mod tests {
     fn headers_prove_who_asks() {
         let (endpoint, host) = (Endpoint::parse("http://h").unwrap(), Host::Constant("h".into()));
         let plan = plan(&endpoint, &host);
-        let around = Around { keeps: true, ..Around::default() };
-        let kept = Plan { around, ..self::plan(&endpoint, &host) };
+        let kept = Plan { keeps: true, ..self::plan(&endpoint, &host) };
         let (name, value) = kept.headers(&Auth::None, None).pop().unwrap();
         assert_eq!((name, &*value), ("X-S3-Private-Bucket-Choice", "$s3_private_bucket_choice"));
         let secret = Auth::Secret(Secret::new("Referer", b"a$b").ok().unwrap());

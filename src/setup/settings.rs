@@ -186,7 +186,9 @@ impl Work {
         };
         let others = self.identities.iter().map(|(known, _)| known);
         let short = digest.short(others).to_owned();
-        self.identities.push((digest, auth.clone()));
+        if !self.identities.iter().any(|(known, _)| *known == digest) {
+            self.identities.push((digest, auth.clone()));
+        }
         short
     }
 
