@@ -1,6 +1,7 @@
 //! The directives: one table, what they take, how they are inherited, what `nginx -t` says.
 
 mod auth;
+mod credentials;
 mod error;
 mod given;
 mod values;
@@ -10,9 +11,9 @@ use core::{ptr, slice};
 
 use ngx::core::{NGX_CONF_ERROR, NGX_CONF_OK};
 use ngx::ffi::{
-    ngx_command_t, ngx_conf_t, ngx_str_t, ngx_uint_t, NGX_CONF_1MORE, NGX_CONF_TAKE1,
+    ngx_command_t, ngx_conf_t, ngx_str_t, ngx_uint_t, NGX_CONF_1MORE, NGX_CONF_BLOCK, NGX_CONF_TAKE1,
     NGX_CONF_TAKE12, NGX_HTTP_LIF_CONF, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET,
-    NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF, NGX_LOG_EMERG,
+    NGX_HTTP_MAIN_CONF, NGX_HTTP_MAIN_CONF_OFFSET, NGX_HTTP_SRV_CONF, NGX_LOG_EMERG,
 };
 use ngx::ngx_conf_log_error;
 
@@ -82,9 +83,9 @@ static DIRECTIVES: [Directive; 14] = [
 ];
 
 /// The directives as nginx reads them. It hands each back to [`set`] with its `post`.
-pub static mut COMMANDS: [ngx_command_t; DIRECTIVES.len() + 1] = {
+pub static mut COMMANDS: [ngx_command_t; DIRECTIVES.len() + 2] = {
     // The table ends with an empty command.
-    let mut commands = [ngx_command_t::empty(); DIRECTIVES.len() + 1];
+    let mut commands = [ngx_command_t::empty(); DIRECTIVES.len() + 2];
     let mut i = 0;
     while i < DIRECTIVES.len() {
         let Directive(name, type_, action) = &DIRECTIVES[i];
@@ -98,6 +99,14 @@ pub static mut COMMANDS: [ngx_command_t; DIRECTIVES.len() + 1] = {
         };
         i += 1;
     }
+    commands[i] = ngx_command_t {
+        name: constant(b"s3_private_bucket_credentials"),
+        type_: (NGX_HTTP_MAIN_CONF | NGX_CONF_BLOCK | NGX_CONF_TAKE1) as ngx_uint_t,
+        set: Some(credentials::block),
+        conf: NGX_HTTP_MAIN_CONF_OFFSET,
+        offset: 0,
+        post: ptr::null_mut(),
+    };
     commands
 };
 

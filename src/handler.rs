@@ -11,6 +11,7 @@ use crate::request::asked::{has_condition, method};
 use crate::request::name::name_object;
 use crate::request::object::{set_object, Object};
 use crate::request::refusal::{allow, Refusal};
+use crate::request::wait::wait;
 
 /// The content handler of locations that serve a bucket.
 ///
@@ -25,6 +26,25 @@ pub unsafe extern "C" fn handle(r: *mut ngx_http_request_t) -> ngx_int_t {
         let location = location(r);
         let Some(serving) = location.serving.as_deref() else {
             // "s3_private_bucket off" in an "if": what nginx does without a handler.
+            return Status::NGX_DECLINED.into();
+        };
+        if let Some(source) = serving.signing.as_ref().and_then(|s| s.keys.source()) {
+            // What is refused anyway does not wait.
+            let waits = method(r).and_then(|_| wait(r, source, proceed));
+            if let Some(rc) = waits {
+                return rc;
+            }
+        }
+        proceed(r)
+    }
+}
+
+/// Refuses a request, or hands it to the proxy module.
+unsafe extern "C" fn proceed(r: *mut ngx_http_request_t) -> ngx_int_t {
+    // SAFETY: handle() has seen the request.
+    unsafe {
+        let location = location(r);
+        let Some(serving) = location.serving.as_deref() else {
             return Status::NGX_DECLINED.into();
         };
         match refuse_or_name(r, serving) {

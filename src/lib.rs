@@ -13,12 +13,14 @@
 //! | `request` | a request: refused or named, signed, its variables |
 //! | `connections` | connections to S3 that are kept: addresses, and a request's way to one |
 //! | `location`, `log` | what a location holds when requests come; lines in the error log |
+//! | `credentials` | keys that renew themselves, and a worker's copy of them |
 //! | `nginx` | a thin ground over nginx that knows nothing of S3 |
 //! | `s3` | pure: keys, endpoints, signatures, secrets, answers; no nginx, no I/O, no clock |
 
 mod answer;
 mod conf;
 mod connections;
+mod credentials;
 mod handler;
 mod location;
 mod log;

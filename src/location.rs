@@ -7,10 +7,11 @@ use std::rc::Rc;
 
 use ngx::ffi::{ngx_http_request_t, ngx_module_t, ngx_uint_t};
 
+use crate::credentials::keys::Keys;
+use crate::credentials::source::Source;
 use crate::nginx::http_core::Regex;
 use crate::nginx::value::{Capture, Value};
 use crate::nginx::Handler;
-use crate::s3::auth::sigv4::Signer;
 use crate::s3::auth::Auth;
 use crate::s3::endpoint::Addressing;
 use crate::s3::reported::Reported;
@@ -31,6 +32,8 @@ pub struct Location {
 pub struct Shared {
     /// Whether a location serves a bucket.
     pub serves: bool,
+    /// Where the keys are from that are renewed, each before those that are asked for with its keys.
+    pub sources: Vec<Rc<Source>>,
     /// The place of `$slice_range`, where a location with a bucket slices.
     pub slice_range: Option<ngx_uint_t>,
     /// The place of `$upstream_cache_last_modified`, where a location with a bucket revalidates.
@@ -92,15 +95,17 @@ pub enum Host {
 
 /// How a location's requests are signed.
 pub struct Signing {
-    pub signer: Rc<Signer>,
-    /// The length of what it writes into `Authorization`.
+    pub keys: Keys,
+    /// The length of what is at most written into `Authorization`.
     pub authorization_len: usize,
     /// `s3_private_bucket_expected_owner`
     pub owner: Option<Rc<str>>,
     /// What a presigned URL begins with.
     pub scheme: &'static str,
     /// For how many seconds a presigned URL is valid.
-    pub presigned_expires: String,
+    pub presigned_expires: u32,
+    /// The same as text.
+    pub presigned_text: String,
 }
 
 extern "C" {
@@ -109,10 +114,15 @@ extern "C" {
     static ngx_http_s3_private_bucket_module: ngx_module_t;
 }
 
+/// nginx's own handle of the module.
+pub fn module() -> &'static ngx_module_t {
+    // SAFETY: nginx writes to it only while it loads modules, before any of our code runs.
+    unsafe { &*ptr::addr_of!(ngx_http_s3_private_bucket_module) }
+}
+
 /// The module's place in the arrays that nginx keeps for modules.
 pub fn ctx_index() -> usize {
-    // SAFETY: nginx writes to it only while it loads modules, before any of our code runs.
-    unsafe { (*ptr::addr_of!(ngx_http_s3_private_bucket_module)).ctx_index }
+    module().ctx_index
 }
 
 /// What a request's location holds.

@@ -15,6 +15,16 @@ pub unsafe fn of_request(r: *mut ngx_http_request_t, level: u32, what: impl Disp
     ngx_log_error!(level, log, "s3_private_bucket: {what}");
 }
 
+/// Logs what the configuration says of keys.
+///
+/// # Safety
+/// `cf` is nginx's configuration context.
+pub unsafe fn of_configuration(cf: *mut ngx_conf_t, level: u32, name: &str, what: impl Display) {
+    // SAFETY: cf has a log.
+    let log = unsafe { (*cf).log };
+    ngx_log_error!(level, log, "s3_private_bucket: credentials \"{name}\": {what}");
+}
+
 /// Logs what is wrong with a location, for which nginx itself adds no place.
 ///
 /// # Safety

@@ -1,19 +1,23 @@
 //! A thin ground over nginx, which knows nothing of what it is for: each recurring thing in one way.
 
+pub mod client;
 pub mod foreign;
 pub mod headers;
 pub mod http_core;
 pub mod keepalive;
 pub mod pool;
+pub mod published;
 pub mod resolv_conf;
 pub mod resolve;
 pub mod resolver;
 pub mod session;
 pub mod sockaddr;
 pub mod template;
+pub mod timer;
 pub mod upstream;
 pub mod value;
 pub mod variable;
+pub mod zone;
 
 use ngx::ffi::{ngx_http_request_t, ngx_int_t, ngx_str_t};
 use thiserror::Error;

@@ -6,4 +6,6 @@ pub mod name;
 pub mod object;
 pub mod refusal;
 pub mod sign;
+pub mod unsigned;
 pub mod variables;
+pub mod wait;

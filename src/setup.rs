@@ -7,14 +7,19 @@
 //! nothing that the module sets can reach a location that does not serve a bucket.
 
 pub mod around;
+pub mod blocks;
 pub mod check;
 pub mod conditions;
 pub mod error;
 pub mod groups;
 pub mod install;
 pub mod keep;
+pub mod peer;
 pub mod prepare;
 pub mod proxy;
+pub mod readable;
 pub mod settings;
+pub mod signing;
+pub mod sources;
 pub mod tls;
 pub mod written;

@@ -14,6 +14,7 @@ FLOORS = [
     ["request"],
     ["connections"],
     ["location", "log"],
+    ["credentials"],
     ["nginx", "s3"],
 ]
 # What a floor may not know, in code or in comments.

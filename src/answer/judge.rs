@@ -24,7 +24,7 @@ use crate::nginx::upstream::is_stored;
 use crate::request::asked::{has_condition, method};
 use crate::request::error_code::remember;
 use crate::request::object::{object_mut, Object};
-use crate::s3::answer::{cached_code, verdict, Advice, Class, Verdict};
+use crate::s3::answer::{blames_keys, cached_code, verdict, Advice, Class, Verdict};
 use crate::s3::auth::sigv4::Method;
 use crate::s3::auth::Auth;
 use crate::s3::error_body::{ErrorBody, Framing};
@@ -164,11 +164,22 @@ unsafe fn judge(
             report(r, u, serving, object, (status, head), code, shown);
             if let Some(code) = code {
                 remember(r, code);
+                if blames_keys(code) {
+                    refuse_keys(serving, object.version);
+                }
             }
         }
         act(r, u, object, status, shown);
     }
     Status::NGX_OK.into()
+}
+
+/// Has the keys renewed that S3 refused, if they are of those that are.
+fn refuse_keys(serving: &Serving, version: u64) {
+    let source = serving.signing.as_ref().and_then(|signing| signing.keys.source());
+    if let Some(slot) = source.and_then(|source| source.slot()) {
+        slot.refuse(version);
+    }
 }
 
 /// Has nginx act upon what an answer means.
@@ -357,6 +368,7 @@ unsafe fn report(
                 .map(|v| v.as_bytes())
                 .filter(|_| matches!(status, 301 | 307 | 400)),
             skew: date.map(|date| now - date),
+            renews: object.version > 0,
             policy: &policy,
         };
         let what = match code {

@@ -13,10 +13,12 @@ use ngx::ngx_conf_log_error;
 
 use super::error::ConfError;
 use super::given::{parameter, text, Given};
+use crate::nginx::pool;
 use crate::s3::auth::credentials::{Credentials, CredentialsError};
 use crate::s3::auth::secret::{is_secret_header, Secret};
-use crate::s3::auth::Auth;
+use crate::s3::auth::{Auth, SigningKeys};
 use crate::s3::endpoint::is_region;
+use crate::setup::blocks::{Origin, Word};
 
 /// Reads the arguments of the directive, and the files that they name.
 ///
@@ -87,12 +89,8 @@ unsafe fn read_private(
     what: &'static str,
     path: &[u8],
 ) -> Result<(String, Vec<u8>), ConfError> {
-    let mut full = ngx_str_t { len: path.len(), data: path.as_ptr().cast_mut() };
-    // SAFETY: cf has a cycle; the call replaces the string by an absolute one in its pool.
-    if unsafe { ngx_conf_full_name((*cf).cycle, &mut full, 1) } != NGX_OK as isize {
-        return Err(ConfError::Nginx);
-    }
-    let path = text(&full)?.to_owned();
+    // SAFETY: cf is nginx's context.
+    let path = unsafe { full_name(cf, path) }?;
     let cure = match what {
         "secret" => "create it, with mode 0600, or write the secret itself behind \"data:\"",
         _ => "create it, with mode 0600",
@@ -110,10 +108,32 @@ unsafe fn read_private(
     Ok((path, bytes))
 }
 
+/// The absolute path of a file, whose own is relative to nginx's configuration.
+///
+/// # Errors
+/// When it is not text, or memory ran out.
+///
+/// # Safety
+/// `cf` is nginx's context.
+pub unsafe fn full_name(cf: *mut ngx_conf_t, path: &[u8]) -> Result<String, ConfError> {
+    // nginx wants a NUL behind it.
+    // SAFETY: cf has a cycle; the call replaces the string by an absolute one in its pool.
+    unsafe {
+        let mut full = pool::copy(cf, path)?;
+        if ngx_conf_full_name((*cf).cycle, &mut full, 1) != NGX_OK as isize {
+            return Err(ConfError::Nginx);
+        }
+        Ok(text(&full)?.to_owned())
+    }
+}
+
 /// Where a key is: the words behind `sigv4`.
 #[derive(Default)]
 struct Source<'a> {
     env: bool,
+    /// A word that names a source.
+    word: Option<Word>,
+    credentials: Option<&'a str>,
     file: Option<&'a str>,
     profile: Option<&'a str>,
     access_key_id: Option<&'a str>,
@@ -122,17 +142,31 @@ struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
+    /// Whether none of the words that tell a key is there.
+    fn has_no_key(&self) -> bool {
+        !self.env
+            && [self.file, self.profile, self.access_key_id, self.secret_access_key]
+                .iter()
+                .all(Option::is_none)
+    }
+
     fn read(args: &'a [ngx_str_t]) -> Result<Self, ConfError> {
         let mut source = Source::default();
         for arg in args {
             let arg = text(arg)?;
             let Some((name, value)) = arg.split_once('=') else {
-                if arg != "env" || mem::replace(&mut source.env, true) {
+                let word = Word::named(arg).filter(|word| *word != Word::AssumeRole);
+                let is_new = match word {
+                    Some(word) => source.word.replace(word).is_none(),
+                    None => arg == "env" && !mem::replace(&mut source.env, true),
+                };
+                if !is_new {
                     return Err(ConfError::NoKey);
                 }
                 continue;
             };
             let slot = match name {
+                "credentials" => &mut source.credentials,
                 "file" => &mut source.file,
                 "profile" => &mut source.profile,
                 "access_key_id" => &mut source.access_key_id,
@@ -140,7 +174,7 @@ impl<'a> Source<'a> {
                 "service" => &mut source.service,
                 _ => {
                     return Err(ConfError::AuthParameter(
-                        "use \"file=\", \"profile=\", \"access_key_id=\", \
+                        "use \"credentials=\", \"file=\", \"profile=\", \"access_key_id=\", \
                          \"secret_access_key=\" or \"service=\"",
                     ))
                 }
@@ -154,17 +188,63 @@ impl<'a> Source<'a> {
     }
 }
 
+/// Reads the key in the environment of nginx's master process.
+///
+/// # Errors
+/// [`ConfError::Environment`] when there is none, or what is wrong with it.
+pub fn environment() -> Result<Rc<Credentials>, ConfError> {
+    let get = |name| env::var(name).ok().filter(|value| !value.is_empty());
+    let needed = |name| get(name).ok_or(ConfError::Environment(name));
+    let id = needed("AWS_ACCESS_KEY_ID")?;
+    let secret = needed("AWS_SECRET_ACCESS_KEY")?;
+    let token = get("AWS_SESSION_TOKEN");
+    let credentials = Credentials::new(&id, &secret, token.as_deref());
+    let place = "the environment";
+    credentials.map(Rc::new).map_err(|error| ConfError::Credentials { place, error })
+}
+
+/// Reads `file=path [profile=name]`.
+///
+/// # Errors
+/// What is wrong with the arguments or the file.
+///
+/// # Safety
+/// `cf` is nginx's context.
+pub unsafe fn file(cf: *mut ngx_conf_t, args: &[ngx_str_t]) -> Result<Origin, ConfError> {
+    let source = Source::read(args)?;
+    let (Some(path), None, None) = (source.file, source.word, source.service) else {
+        return Err(ConfError::NoFile);
+    };
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (first, _) = credentials(cf, &source)?;
+        let path = full_name(cf, path.as_bytes())?.into();
+        let profile = source.profile.unwrap_or("default").into();
+        Ok(Origin::File { path, profile, first })
+    }
+}
+
 /// Reads the arguments behind `sigv4`.
 unsafe fn sigv4(cf: *mut ngx_conf_t, args: &[ngx_str_t]) -> Result<Auth, ConfError> {
     let source = Source::read(args)?;
-    // SAFETY: cf is nginx's context.
-    let (credentials, identity) = unsafe { credentials(cf, &source) }?;
+    let (keys, identity) = match (source.word, source.credentials) {
+        (None, None) => {
+            // SAFETY: cf is nginx's context.
+            let (credentials, identity) = unsafe { credentials(cf, &source) }?;
+            (SigningKeys::Fixed(credentials), identity)
+        }
+        (Some(word), None) if source.has_no_key() => {
+            (SigningKeys::Source(word.text().into()), String::new())
+        }
+        (None, Some(name)) if source.has_no_key() => (SigningKeys::Source(name.into()), String::new()),
+        _ => return Err(ConfError::NoKey),
+    };
     let service = source.service.unwrap_or("s3");
     if !is_region(service) {
         return Err(ConfError::Service);
     }
     Ok(Auth::Sigv4 {
-        credentials: Rc::new(credentials),
+        keys,
         service: service.into(),
         identity: identity.into(),
     })
@@ -174,25 +254,19 @@ unsafe fn sigv4(cf: *mut ngx_conf_t, args: &[ngx_str_t]) -> Result<Auth, ConfErr
 unsafe fn credentials(
     cf: *mut ngx_conf_t,
     source: &Source,
-) -> Result<(Credentials, String), ConfError> {
+) -> Result<(Rc<Credentials>, String), ConfError> {
     let invalid = |place| move |error| ConfError::Credentials { place, error };
     match (source.file, source.env, source.access_key_id, source.secret_access_key) {
         (Some(path), false, None, None) => {
             // SAFETY: cf is nginx's context.
             let (path, bytes) = unsafe { read_private(cf, "credentials", path.as_bytes()) }?;
             let profile = source.profile.unwrap_or("default");
-            let credentials = Credentials::in_file(&bytes, profile);
-            Ok((credentials.map_err(invalid("the file"))?, format!("file {path} {profile}")))
+            let credentials = Credentials::in_file(&bytes, profile).map_err(invalid("the file"))?;
+            Ok((Rc::new(credentials), format!("file {path} {profile}")))
         }
         _ if source.profile.is_some() => Err(ConfError::NoKey),
         (None, true, None, None) => {
-            let get = |name| env::var(name).ok().filter(|value| !value.is_empty());
-            let needed = |name| get(name).ok_or(ConfError::Environment(name));
-            let id = needed("AWS_ACCESS_KEY_ID")?;
-            let secret = needed("AWS_SECRET_ACCESS_KEY")?;
-            let token = get("AWS_SESSION_TOKEN");
-            let credentials = Credentials::new(&id, &secret, token.as_deref());
-            Ok((credentials.map_err(invalid("the environment"))?, "env".to_owned()))
+            environment().map(|credentials| (credentials, "env".to_owned()))
         }
         (None, false, Some(id), Some(secret)) => {
             let credentials = match secret.strip_prefix("data:") {
@@ -209,7 +283,7 @@ unsafe fn credentials(
                         .map_err(invalid("the file"))
                 }
             };
-            Ok((credentials?, format!("key {id}")))
+            Ok((Rc::new(credentials?), format!("key {id}")))
         }
         _ => Err(ConfError::NoKey),
     }

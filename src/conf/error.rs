@@ -22,6 +22,22 @@ pub enum ConfError {
     /// Neither of two words.
     #[error("has an unknown parameter \"{value}\"; use \"{yes}\" or \"{no}\"")]
     Word { value: String, yes: &'static str, no: &'static str },
+    /// More or less than a file of AWS's tools.
+    #[error("needs one file; write \"file=path [profile=name]\"")]
+    NoFile,
+    /// A value that means nothing.
+    #[error("has an invalid value \"{value}\"; {cure}")]
+    Value { value: String, cure: &'static str },
+    /// A directive that the block does not have.
+    #[error(
+        "is unknown in \"s3_private_bucket_credentials\"; use \"source\", \"from\", \"role_arn\", \
+         \"external_id\", \"session_name\", \"duration\", \"region\", \"endpoint\", \"token_file\", \
+         \"trusted_certificate\", \"resolver\", \"resolver_timeout\" or \"wait\""
+    )]
+    Line,
+    /// Too many arguments, or none.
+    #[error("has an invalid number of arguments")]
+    Count,
     /// A bucket that AWS could not have.
     #[error(
         "has an invalid bucket name \"{0}\"; a bucket is named by 3 to 63 characters \
@@ -66,8 +82,9 @@ pub enum ConfError {
     Environment(&'static str),
     /// Nothing to sign with, or more than one key.
     #[error(
-        "needs one key; write \"sigv4 file=path [profile=name]\", \"sigv4 env\" or \
-         \"sigv4 access_key_id=id secret_access_key=file\""
+        "needs one key; write \"sigv4 file=path [profile=name]\", \"sigv4 env\", \
+         \"sigv4 access_key_id=id secret_access_key=file\", \"sigv4 credentials=name\", or \"sigv4\" with \
+         \"instance\", \"container\", \"web_identity\" or \"default\""
     )]
     NoKey,
     /// Not a word for the credential scope.

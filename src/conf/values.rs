@@ -47,12 +47,8 @@ pub fn bucket(given: &Given) -> Result<BucketSetting, ConfError> {
         prefix = Some(compiled);
     }
 
-    // SAFETY: a directive is read from a file (or from -g, which has none).
-    let place = match unsafe { (*given.cf).conf_file.as_ref() } {
-        Some(file) => Place { file: file.file.name.to_string(), line: file.line },
-        None => Place::default(),
-    };
-    Ok(BucketSetting::On(Bucket { name, prefix }, place))
+    // SAFETY: cf is nginx's context.
+    Ok(BucketSetting::On(Bucket { name, prefix }, unsafe { Place::of(given.cf) }))
 }
 
 /// What is wrong with a prefix, as its cure. It is `constant` without variables.

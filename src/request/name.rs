@@ -89,6 +89,10 @@ unsafe fn write<'a>(
             uri: ngx_str_t { len, data },
             stamp: Stamp::default(),
             authorization: ngx_str_t { len: 0, data: data.add(len) },
+            token: ngx_str_t::empty(),
+            is_refused: false,
+            cache_status: 0,
+            version: 0,
             answer: Answer::default(),
         });
         Ok(&mut *object)

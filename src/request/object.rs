@@ -22,6 +22,13 @@ pub struct Object {
     pub stamp: Stamp,
     /// The signature, empty until the proxy module asks for it. There is room for its bytes.
     pub authorization: ngx_str_t,
+    /// The session token of that signature.
+    pub token: ngx_str_t,
+    /// Whether it could not be signed, and what nginx knew of its cache then.
+    pub is_refused: bool,
+    pub cache_status: u32,
+    /// The version of the keys that signed it; 0 for a key that stays.
+    pub version: u64,
     /// What is known of S3's answer.
     pub answer: Answer,
 }

@@ -2,7 +2,7 @@
 
 use ngx::ffi::{
     ngx_http_request_t, ngx_int_t, ngx_str_t, NGX_HTTP_BAD_REQUEST, NGX_HTTP_INTERNAL_SERVER_ERROR,
-    NGX_HTTP_NOT_ALLOWED, NGX_HTTP_NOT_FOUND, NGX_LOG_ERR, NGX_LOG_INFO,
+    NGX_HTTP_NOT_ALLOWED, NGX_HTTP_NOT_FOUND, NGX_HTTP_SERVICE_UNAVAILABLE, NGX_LOG_ERR, NGX_LOG_INFO,
 };
 use ngx::ngx_string;
 use thiserror::Error;
@@ -35,6 +35,13 @@ pub enum Refusal {
         "$s3_private_bucket_presigned_url needs \"s3_private_bucket_auth sigv4\" in its location"
     )]
     NotSigned,
+    /// Keys of the source of this name are not there, or a presigned URL would outlive them; no name for keys
+    /// that stay.
+    #[error(
+        "there are no keys to sign the request with{}",
+        .0.as_ref().map(|name| format!(": credentials \"{name}\"")).unwrap_or_default()
+    )]
+    Keys(Option<Box<str>>),
     /// Memory ran out, or nginx could not evaluate a variable.
     #[error("the request could not be prepared")]
     Nginx,
@@ -59,6 +66,7 @@ impl Refusal {
                 KeyError::Nul | KeyError::DotSegment | KeyError::Backslash | KeyError::NotText,
             ) => NGX_HTTP_BAD_REQUEST,
             Refusal::Bucket(_) | Refusal::Prefix(_) => NGX_HTTP_NOT_FOUND,
+            Refusal::Keys(_) => NGX_HTTP_SERVICE_UNAVAILABLE,
             Refusal::NotSigned | Refusal::Nginx => NGX_HTTP_INTERNAL_SERVER_ERROR,
         };
         status as ngx_int_t
@@ -78,7 +86,7 @@ impl Refusal {
         match self {
             Refusal::Method | Refusal::NoMethod | Refusal::Key(_) => NGX_LOG_INFO,
             Refusal::Bucket(_) | Refusal::Prefix(_) => NGX_LOG_ERR,
-            Refusal::NotSigned | Refusal::Nginx => NGX_LOG_ERR,
+            Refusal::NotSigned | Refusal::Keys(_) | Refusal::Nginx => NGX_LOG_ERR,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Signatures: of the request that the proxy module is building, and of URLs for clients.
 
 use core::{mem, ptr, slice};
+use std::borrow::Cow;
 
 use ngx::ffi::{ngx_gmtime, ngx_http_request_t, ngx_str_t, ngx_time, ngx_tm_t};
 
@@ -8,34 +9,59 @@ use super::asked::method;
 use super::name::name_object;
 use super::object::{object_mut, Object};
 use super::refusal::Refusal;
-use crate::location::{serving, Serving};
-use crate::nginx::pool::buffer;
+use super::unsigned::refuse;
+use crate::location::{serving, Serving, Signing};
+use crate::nginx::pool::{buffer, concat};
 use crate::s3::auth::sigv4::{Ask, Method, Stamp};
 
-/// The object of the request that the proxy module is building, signed once.
+/// The object of the request that the proxy module is building, signed once. One that cannot be signed
+/// does not reach S3.
 ///
 /// # Safety
 /// `r` is a valid request.
 pub unsafe fn signed<'a>(r: *mut ngx_http_request_t) -> Option<&'a Object> {
-    // SAFETY: handle() made the object with the room that the location's signer asked for; nothing
-    // else refers to it now.
+    // SAFETY: nothing else refers to the object now.
     unsafe {
         let object = object_mut(r)?;
-        let signing = serving(r)?.signing.as_ref()?;
-        if object.authorization.is_empty() {
-            let owner = signing.owner.as_deref();
-            let len = signing.authorization_len;
-            let (host, target) = (object.host.as_bytes(), object.uri.as_bytes());
-            let ask = Ask { method: method(r)?, host, target, owner };
-            let stamp = now();
-            ptr::write_bytes(object.authorization.data, 0, len);
-            let out = slice::from_raw_parts_mut(object.authorization.data, len);
-            signing.signer.authorize(&ask, &stamp, out).ok()?;
-            object.stamp = stamp;
-            object.authorization.len = len;
+        if object.authorization.is_empty() && !object.is_refused {
+            let signing = serving(r)?.signing.as_ref()?;
+            if sign(r, object, signing).is_none() {
+                refuse(r, object);
+                no_keys(signing).log(r);
+            }
         }
-        Some(object)
+        (!object.is_refused).then_some(object)
     }
+}
+
+/// Signs a request, with the keys of now.
+///
+/// # Safety
+/// `r` is the request of the object, which has the room that `signing` asks for.
+unsafe fn sign(r: *mut ngx_http_request_t, object: &mut Object, signing: &Signing) -> Option<()> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (version, signer) = signing.keys.signer()?;
+        let owner = signing.owner.as_deref();
+        let len = signer.authorization_len(owner);
+        if len > signing.authorization_len {
+            return None;
+        }
+        if let (Some(token), true) = (signer.session_token(), version > 0) {
+            // Other keys may come before the request is sent.
+            object.token = concat(r, [token.as_bytes()]).ok()?;
+        }
+        let (host, target) = (object.host.as_bytes(), object.uri.as_bytes());
+        let ask = Ask { method: method(r)?, host, target, owner };
+        let stamp = now();
+        ptr::write_bytes(object.authorization.data, 0, len);
+        let out = slice::from_raw_parts_mut(object.authorization.data, len);
+        signer.authorize(&ask, &stamp, out).ok()?;
+        object.stamp = stamp;
+        object.version = version;
+        object.authorization.len = len;
+    }
+    Some(())
 }
 
 /// A URL that lets whoever has it read the request's object from S3.
@@ -56,7 +82,8 @@ pub unsafe fn presigned_url(
         let object = name_object(r, serving, 0)?;
         let (host, target) = (object.host.as_bytes(), object.uri.as_bytes());
         let ask = Ask { method, host, target, owner: signing.owner.as_deref() };
-        let (signer, expires) = (&signing.signer, &signing.presigned_expires);
+        let (_, signer) = signing.keys.signer().ok_or_else(|| no_keys(signing))?;
+        let expires = &*presigned_expires(signing).ok_or_else(|| no_keys(signing))?;
         let scheme = signing.scheme.as_bytes();
         let url = buffer(r, scheme.len() + 3 + signer.presigned_len(&ask, expires))?;
         let (start, rest) = url.split_at_mut(scheme.len() + 3);
@@ -65,6 +92,21 @@ pub unsafe fn presigned_url(
         signer.presign(&ask, expires, &now(), rest).map_err(|_| Refusal::Nginx)?;
         Ok(ngx_str_t { len: url.len(), data: url.as_mut_ptr() })
     }
+}
+
+/// For how many seconds a presigned URL is valid: not longer than the keys. `None` when these have ended.
+fn presigned_expires(signing: &Signing) -> Option<Cow<'_, str>> {
+    let wished = signing.presigned_expires;
+    let end = signing.keys.source().and_then(|source| source.slot()?.expires());
+    match end.map(|end| end.saturating_sub(ngx_time())) {
+        Some(left) if left <= 0 => None,
+        Some(left) if left < i64::from(wished) => Some(left.to_string().into()),
+        _ => Some(signing.presigned_text.as_str().into()),
+    }
+}
+
+fn no_keys(signing: &Signing) -> Refusal {
+    Refusal::Keys(signing.keys.source().map(|source| source.name.clone()))
 }
 
 /// nginx's time.

@@ -4,7 +4,7 @@ use core::{mem, ptr};
 
 use ngx::ffi::{
     ngx_conf_t, ngx_http_headers_in_t, ngx_http_request_t, ngx_int_t, ngx_str_t, ngx_table_elt_t,
-    ngx_variable_value_t, NGX_HTTP_VAR_NOHASH, NGX_HTTP_VAR_PREFIX,
+    ngx_time, ngx_variable_value_t, NGX_HTTP_VAR_NOHASH, NGX_HTTP_VAR_PREFIX,
 };
 use ngx::ngx_string;
 use thiserror::Error;
@@ -15,7 +15,10 @@ use super::name::name_object;
 use super::object::{object_mut, Object};
 use super::sign::{presigned_url, signed};
 use crate::connections::peer::choose;
+use crate::credentials::slot::State;
+use crate::credentials::source::Source;
 use crate::location::{serving, shared};
+use crate::nginx::pool::concat;
 use crate::nginx::upstream::is_stored;
 use crate::nginx::value::keep_captures;
 use crate::nginx::variable::{add, exists, get, set, used, Get};
@@ -30,6 +33,9 @@ pub const AUTHORIZATION: &str = "s3_private_bucket_authorization";
 /// Another one: to read it is to choose where a request's connection goes.
 pub const CHOICE: &str = "s3_private_bucket_choice";
 
+/// The session token of keys that are renewed, likewise.
+pub const TOKEN: &str = "s3_private_bucket_token";
+
 /// What the names of the variables begin with that hold captures of the location, for values of the
 /// module's directives: `$1` means what the last regular expression found, of a `map` too.
 pub const CAPTURE: &str = "s3_private_bucket_capture_";
@@ -38,7 +44,7 @@ pub const CAPTURE: &str = "s3_private_bucket_capture_";
 struct Variable(&'static str, Get, usize);
 
 /// The documented variables.
-const DOCUMENTED: [Variable; 7] = [
+const DOCUMENTED: [Variable; 9] = [
     Variable("name", named, mem::offset_of!(Object, name)),
     Variable("key", named, mem::offset_of!(Object, key)),
     Variable("host", named, mem::offset_of!(Object, host)),
@@ -46,10 +52,13 @@ const DOCUMENTED: [Variable; 7] = [
     Variable("presigned_url", presigned, 0),
     Variable("error", error, 0),
     Variable("connection", connection, 0),
+    Variable("credentials_expires", credentials_expires, 0),
+    Variable("credentials_state", credentials_state, 0),
 ];
 
 /// What the directive writes into the proxy module's settings.
-const HIDDEN: [Variable; 11] = [
+const HIDDEN: [Variable; 12] = [
+    Variable("token", token, 0),
     Variable("authorization", authorize, 0),
     Variable("choice", choice, 0),
     Variable("dollar", dollar, 0),
@@ -172,6 +181,44 @@ unsafe extern "C" fn connection(
     }
 }
 
+/// `$s3_private_bucket_credentials_expires`: how many seconds the keys are valid.
+unsafe extern "C" fn credentials_expires(
+    r: *mut ngx_http_request_t,
+    v: *mut ngx_variable_value_t,
+    _: usize,
+) -> ngx_int_t {
+    // SAFETY: nginx passes a valid request and value; what is copied is in the request's pool.
+    unsafe {
+        let left = source(r).and_then(|s| s.slot()?.expires()).map(|end| (end - ngx_time()).max(0));
+        let text = left.and_then(|left| concat(r, [left.to_string().as_bytes()]).ok());
+        set(v, text)
+    }
+}
+
+/// `$s3_private_bucket_credentials_state`
+unsafe extern "C" fn credentials_state(
+    r: *mut ngx_http_request_t,
+    v: *mut ngx_variable_value_t,
+    _: usize,
+) -> ngx_int_t {
+    // SAFETY: nginx passes a valid request and value.
+    unsafe {
+        let state = source(r).map(|source| match source.state() {
+            State::Ok => ngx_string!("ok"),
+            State::Stale => ngx_string!("stale"),
+            State::Awaited | State::None => ngx_string!("none"),
+        });
+        set(v, state)
+    }
+}
+
+/// Where the keys of a request's location are from, if they are renewed.
+unsafe fn source<'a>(r: *mut ngx_http_request_t) -> Option<&'a Source> {
+    // SAFETY: the caller's promise: a valid request.
+    let signing = unsafe { serving(r) }?.signing.as_ref()?;
+    signing.keys.source().map(|source| &**source)
+}
+
 /// Where a request's connection goes; never a value.
 unsafe extern "C" fn choice(
     r: *mut ngx_http_request_t,
@@ -181,7 +228,10 @@ unsafe extern "C" fn choice(
     // SAFETY: nginx passes a valid request and value. Only the proxy module's configuration has the
     // name, which is evaluated when a request is built.
     unsafe {
-        choose(r);
+        // One that cannot be signed goes nowhere.
+        if object_mut(r).is_none_or(|object| !object.is_refused) {
+            choose(r);
+        }
         set(v, None)
     }
 }
@@ -222,15 +272,25 @@ unsafe extern "C" fn date(
     }
 }
 
+/// `X-Amz-Security-Token`, of the same signature.
+unsafe extern "C" fn token(
+    r: *mut ngx_http_request_t,
+    v: *mut ngx_variable_value_t,
+    _: usize,
+) -> ngx_int_t {
+    // SAFETY: nginx passes a valid request and value.
+    unsafe { set(v, signed(r).map(|object| object.token)) }
+}
+
 /// A name in the configuration that it may not have.
 #[derive(Debug, Error)]
 pub enum NameError {
     /// A log format or another directive that would show signatures.
-    #[error(
-        "keeps signatures in the variable \"${AUTHORIZATION}\", which nothing else may use; \
-         remove it"
-    )]
+    #[error("keeps signatures in the variable \"${AUTHORIZATION}\", which nothing else may use; remove it")]
     Authorization,
+    /// The same, of a session token.
+    #[error("keeps session tokens in the variable \"${TOKEN}\", which nothing else may use; remove it")]
+    Token,
     /// A directive that would choose for a request that is not built yet.
     #[error(
         "chooses connections with the variable \"${CHOICE}\", which nothing else may use; remove it"
@@ -257,6 +317,9 @@ pub unsafe fn check_names(cf: *mut ngx_conf_t) -> Result<(), NameError> {
         for name in used(cf) {
             if name == AUTHORIZATION.as_bytes() {
                 return Err(NameError::Authorization);
+            }
+            if name == TOKEN.as_bytes() {
+                return Err(NameError::Token);
             }
             if name == CHOICE.as_bytes() {
                 return Err(NameError::Choice);

@@ -99,6 +99,14 @@ pub fn cached_code(status: u16) -> Option<&'static [u8]> {
     (status == 400).then_some(b"KeyTooLongError")
 }
 
+/// Whether an error code says that other keys are needed, not another request.
+pub fn blames_keys(code: &[u8]) -> bool {
+    matches!(
+        code,
+        b"ExpiredToken" | b"InvalidToken" | b"TokenRefreshRequired" | b"InvalidAccessKeyId"
+    )
+}
+
 /// What an operator can do about an answer.
 #[derive(Default)]
 pub struct Advice<'a> {
@@ -108,6 +116,8 @@ pub struct Advice<'a> {
     pub region: Option<&'a [u8]>,
     /// By how many seconds the clock is ahead of S3's.
     pub skew: Option<i64>,
+    /// Whether the keys renew themselves.
+    pub renews: bool,
     /// What lets nginx in, for an answer that it does not.
     pub policy: &'a str,
 }
@@ -122,6 +132,9 @@ impl core::fmt::Display for Advice<'_> {
             );
         }
         f.write_str(match self.code {
+            Some(code) if self.renews && blames_keys(code) => {
+                ": the keys are fetched anew; see \"s3_private_bucket_credentials\""
+            }
             Some(b"SignatureDoesNotMatch") => {
                 ": the secret access key does not belong to the access key ID"
             }

@@ -20,12 +20,22 @@ pub enum Auth {
     /// Requests are signed for AWS's Signature Version 4.
     Sigv4 {
         /// Whose signature it is.
-        credentials: Rc<Credentials>,
+        keys: SigningKeys,
         /// The service in the credential scope.
         service: Box<str>,
-        /// Where the key is from: the file and profile, the environment, or its access key ID.
+        /// Where the keys are from: the file and profile, the environment, their access key ID, or the
+        /// parameters of their source.
         identity: Box<str>,
     },
+}
+
+/// What signs.
+#[derive(Clone)]
+pub enum SigningKeys {
+    /// A key that stays.
+    Fixed(Rc<Credentials>),
+    /// Keys that are renewed, by the name of their source.
+    Source(Box<str>),
 }
 
 impl Auth {
@@ -82,6 +92,11 @@ impl Identity<'_> {
         let letter = |byte: u8| char::from(LETTERS[usize::from(byte) % LETTERS.len()]);
         Digest(hash.finalize().iter().map(|&byte| letter(byte)).collect())
     }
+}
+
+/// What tells a text from others.
+pub fn fingerprint(text: &str) -> [u8; 32] {
+    Sha256::digest(text).into()
 }
 
 const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";

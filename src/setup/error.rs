@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use super::groups::Obstacle;
+use super::sources::Refused;
 use crate::nginx::foreign::ForeignError;
 use crate::nginx::Failed;
 use crate::request::variables::NameError;
@@ -36,6 +37,9 @@ pub enum SetupError {
          remove it"
     )]
     SignedArgument(String),
+    /// Keys that cannot be used.
+    #[error(transparent)]
+    Keys(#[from] Refused),
     /// A variable that cannot be used.
     #[error(transparent)]
     Name(#[from] NameError),

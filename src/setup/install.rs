@@ -15,6 +15,8 @@ use super::error::SetupError;
 use super::keep::{keep_connections, keeps};
 use super::proxy::{ignored_headers, Plan, CA_BUNDLES, CONDITIONS};
 use super::settings::{BucketSetting, Kind, LocationConf, MainConf, Pending, Settings, Work};
+use super::signing::{share_keys, signing, whose};
+use super::sources;
 use super::tls;
 use super::written::{footprint, proxy_module, upstream_part, Written};
 use crate::handler::handle;
@@ -37,7 +39,11 @@ use crate::s3::reported::Reported;
 /// `cf` is nginx's context in a postconfiguration hook.
 pub unsafe fn install(cf: *mut ngx_conf_t, main: &mut MainConf) -> Result<(), SetupError> {
     // SAFETY: nothing was installed yet, and cf is as this function asks for.
-    unsafe { check_names(cf).map_err(|error| logged(cf, error.into(), ""))? };
+    unsafe {
+        check_names(cf).map_err(|error| logged(cf, error.into(), ""))?;
+        sources::check(cf, &mut main.work)
+            .map_err(|(error, place)| logged(cf, error.into(), &place))?;
+    }
     let pending = mem::take(&mut main.work.pending);
     // Where no location serves a bucket, requests are not to notice that the module is loaded.
     main.shared.serves = !pending.is_empty();
@@ -50,14 +56,8 @@ pub unsafe fn install(cf: *mut ngx_conf_t, main: &mut MainConf) -> Result<(), Se
             result.map_err(|e| logged(cf, e, &(*pending.conf).settings.bucket.place()))?;
         }
     }
-    Ok(())
-}
-
-/// Logs an error, with the place of the directive.
-unsafe fn logged(cf: *mut ngx_conf_t, error: SetupError, place: &str) -> SetupError {
-    // SAFETY: cf is nginx's context.
-    unsafe { log::of_location(cf, NGX_LOG_EMERG, &error, place) };
-    error
+    // SAFETY: cf is as this function asks for.
+    unsafe { share_keys(cf, main) }.map_err(SetupError::from)
 }
 
 unsafe fn install_one(
@@ -120,7 +120,7 @@ unsafe fn install_own(
     written: &Written,
 ) -> Result<(Serving, bool), SetupError> {
     let settings = &conf.settings;
-    let (BucketSetting::On(bucket, _), Some(auth), Some(array)) =
+    let (BucketSetting::On(bucket, _), Some(given), Some(array)) =
         (&settings.bucket, &settings.auth, conf.known.loc_conf)
     else {
         return Err(SetupError::NoAuth);
@@ -132,6 +132,7 @@ unsafe fn install_own(
 
     // SAFETY: the caller's promise.
     unsafe {
+        let (auth, whose) = &whose(cf, &mut main.work, given)?;
         let proxy = proxy_module(cf)?;
         let group = match &setting.upstream {
             Some(name) => Some(name.clone()),
@@ -168,7 +169,8 @@ unsafe fn install_own(
             host,
             proxy_handler: handler.ok_or(SetupError::Handler)?,
         };
-        Ok((serving(&mut main.work, conf, bucket, auth, found), keeps))
+        let signing = signing(&mut main.work, settings, auth, whose.as_ref(), endpoint.scheme());
+        Ok((serving(conf, bucket, auth, signing, found), keeps))
     }
 }
 
@@ -202,10 +204,10 @@ struct Found {
 
 /// What requests of a location need.
 fn serving(
-    work: &mut Work,
     conf: &LocationConf,
     bucket: &Bucket,
     auth: &Rc<Auth>,
+    signing: Option<Signing>,
     found: Found,
 ) -> Serving {
     let settings = &conf.settings;
@@ -227,7 +229,7 @@ fn serving(
         masks,
         append_slash: masks && settings.append_slash.unwrap_or(false),
         auth: auth.clone(),
-        signing: signing(work, settings, auth, endpoint.scheme()),
+        signing,
         reported: Reported::default(),
         proxy_handler: found.proxy_handler,
         needs_resolver: !found.has_group && !endpoint.is_address(),
@@ -264,24 +266,6 @@ fn captures_of(bucket: &Bucket, key: Option<&Value>) -> Box<[Capture]> {
     let values = [Some(&bucket.name), bucket.prefix.as_ref(), key];
     let all = values.into_iter().flatten().flat_map(|value| value.captures.iter().copied());
     all.collect::<BTreeMap<u8, ngx_uint_t>>().into_iter().collect()
-}
-
-fn signing(
-    work: &mut Work,
-    settings: &Settings,
-    auth: &Auth,
-    scheme: &'static str,
-) -> Option<Signing> {
-    let Auth::Sigv4 { credentials, service, .. } = auth else { return None };
-    let signer = work.signer(credentials, settings.region(), service);
-    let owner = settings.owner();
-    Some(Signing {
-        authorization_len: signer.authorization_len(owner.as_deref()),
-        signer,
-        owner,
-        scheme,
-        presigned_expires: settings.presigned_expires.unwrap_or(300).to_string(),
-    })
 }
 
 /// Writes a location's proxy configuration and puts it in place: the plan's settings, but for what

@@ -10,10 +10,10 @@ use ngx::ffi::{
 
 use crate::location::Host;
 use crate::nginx::template::literal;
-use crate::request::variables::{AUTHORIZATION, CHOICE};
+use crate::request::variables::{AUTHORIZATION, CHOICE, TOKEN};
 use crate::s3::answer::is_named;
 use crate::s3::auth::sigv4::UNSIGNED_PAYLOAD;
-use crate::s3::auth::Auth;
+use crate::s3::auth::{Auth, SigningKeys};
 use crate::s3::endpoint::Endpoint;
 
 /// Where systems keep the certificates that they trust: Debian, Red Hat, SUSE, Alpine and BSD.
@@ -173,13 +173,15 @@ impl Plan<'_> {
         match auth {
             Auth::None => (),
             Auth::Secret(secret) => all.push((secret.header(), literal(secret.value()))),
-            Auth::Sigv4 { credentials, .. } => {
+            Auth::Sigv4 { keys, .. } => {
                 all.push(("Authorization", format!("${AUTHORIZATION}")));
                 all.push(("X-Amz-Date", "$s3_private_bucket_date".to_owned()));
                 all.push(("X-Amz-Content-Sha256", UNSIGNED_PAYLOAD.to_owned()));
-                if let Some(token) = credentials.session_token() {
-                    all.push(("X-Amz-Security-Token", literal(token)));
-                }
+                let token = match keys {
+                    SigningKeys::Fixed(key) => key.session_token().map(literal),
+                    SigningKeys::Source(_) => Some(format!("${TOKEN}")),
+                };
+                all.extend(token.map(|token| ("X-Amz-Security-Token", token)));
             }
         }
         // The proxy module's own.

@@ -4,11 +4,15 @@ use core::ffi::c_void;
 use core::{fmt, ptr};
 use std::rc::Rc;
 
-use ngx::ffi::{ngx_http_conf_ctx_t, ngx_resolver_t};
+use ngx::ffi::{ngx_conf_t, ngx_http_conf_ctx_t, ngx_resolver_t};
 
+use super::blocks::Block;
 use super::groups::Keepalive;
+use super::sources::Resolved;
 use super::tls;
 use super::written::{Footprints, Written};
+use crate::credentials::keys::{Keys, Renewed};
+use crate::credentials::source::{From, Kind, Source};
 use crate::location::{Bucket, Location, Shared};
 use crate::nginx::http_core::Regex;
 use crate::nginx::value::Value;
@@ -139,6 +143,20 @@ pub struct Place {
     pub line: usize,
 }
 
+impl Place {
+    /// Where nginx is reading.
+    ///
+    /// # Safety
+    /// `cf` is nginx's context.
+    pub unsafe fn of(cf: *mut ngx_conf_t) -> Self {
+        // SAFETY: a directive is read from a file (or from -g, which has none).
+        match unsafe { (*cf).conf_file.as_ref() } {
+            Some(file) => Place { file: file.file.name.to_string(), line: file.line },
+            None => Place::default(),
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "in {}:{}", self.file, self.line)
@@ -165,8 +183,16 @@ pub struct Work {
     pub resolver: Option<*mut ngx_resolver_t>,
     /// The TLS contexts that locations share.
     pub tls: tls::Contexts,
+    /// The blocks of keys that renew themselves.
+    pub blocks: Vec<Block>,
+    /// What names of keys stand for, once they were looked up.
+    pub resolved: Vec<(Box<str>, Resolved)>,
+    /// The sources that locations use.
+    pub sources: Vec<Rc<Source>>,
     /// One signer for each key, region and service, so that each derives one key a day.
     signers: Vec<Rc<Signer>>,
+    /// The same of keys that are renewed.
+    renewed: Vec<Rc<Renewed>>,
     /// As whom S3 is asked by the locations that were seen.
     identities: Vec<(Digest, Rc<Auth>)>,
 }
@@ -192,8 +218,35 @@ impl Work {
         short
     }
 
+    /// What a location signs with.
+    pub fn keys(&mut self, whose: &Resolved, region: &str, service: &str) -> Keys {
+        let source = match whose {
+            Resolved::Fixed(key, _) => return Keys::Fixed(self.signer(key, region, service)),
+            Resolved::Source(source) => source,
+        };
+        self.uses(source);
+        match self.renewed.iter().find(|known| known.is_for(source, region, service)) {
+            Some(known) => Keys::Renewed(known.clone()),
+            None => {
+                let renewed = Rc::new(Renewed::new(source.clone(), region, service));
+                self.renewed.push(renewed.clone());
+                Keys::Renewed(renewed)
+            }
+        }
+    }
+
+    /// Takes note of a source whose keys are needed, and of those that it asks with.
+    fn uses(&mut self, source: &Rc<Source>) {
+        if let Kind::AssumeRole { from: From::Source(base), .. } = &source.kind {
+            self.uses(base);
+        }
+        if !self.sources.iter().any(|known| Rc::ptr_eq(known, source)) {
+            self.sources.push(source.clone());
+        }
+    }
+
     /// The signer for a key, a region and a service.
-    pub fn signer(&mut self, key: &Rc<Credentials>, region: &str, service: &str) -> Rc<Signer> {
+    fn signer(&mut self, key: &Rc<Credentials>, region: &str, service: &str) -> Rc<Signer> {
         match self.signers.iter().find(|signer| signer.is_for(key, region, service)) {
             Some(signer) => signer.clone(),
             None => {

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
-use super::credentials::Credentials;
+use super::credentials::{Credentials, MAX_ACCESS_KEY_ID};
 use crate::s3::object::encode_argument;
 
 /// The value of `x-amz-content-sha256`: the requests have no body.
@@ -131,6 +131,18 @@ impl Signer {
     /// Whether this is the signer that [`Signer::new`] would make.
     pub fn is_for(&self, credentials: &Credentials, region: &str, service: &str) -> bool {
         *self.credentials == *credentials && self.scope == scope(region, service)
+    }
+
+    /// The length in bytes of what [`Signer::authorize`] writes at most, whatever the keys.
+    pub fn longest_authorization(region: &str, service: &str, owner: Option<&str>) -> usize {
+        let id = "A".repeat(MAX_ACCESS_KEY_ID);
+        let longest = Credentials::new(&id, "-", Some("-"));
+        longest.map_or(0, |keys| Signer::new(Rc::new(keys), region, service).authorization_len(owner))
+    }
+
+    /// The session token of the keys.
+    pub fn session_token(&self) -> Option<&str> {
+        self.credentials.session_token()
     }
 
     /// The length in bytes of what [`Signer::authorize`] writes.
