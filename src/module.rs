@@ -1,7 +1,7 @@
 //! The export tables and nginx's hooks.
 
 use core::ffi::{c_char, c_void};
-use core::ptr;
+use core::ptr::{self, NonNull};
 
 use ngx::core::{Status, NGX_CONF_ERROR};
 use ngx::ffi::{
@@ -12,7 +12,9 @@ use ngx::http::{HttpModule, HttpModuleLocationConf, HttpModuleMainConf};
 
 use crate::answer::filter;
 use crate::conf::{self, COMMANDS};
+use crate::credentials::refresh;
 use crate::log;
+use crate::nginx::task::{self, is_first_worker};
 use crate::request::variables;
 use crate::setup::install::install;
 use crate::setup::settings::{LocationConf, MainConf};
@@ -40,6 +42,7 @@ pub static mut ngx_http_s3_private_bucket_module: ngx_module_t = ngx_module_t {
     commands: unsafe { ptr::addr_of_mut!(COMMANDS[0]) },
     type_: NGX_HTTP_MODULE as ngx_uint_t,
     init_process: Some(init_process),
+    exit_process: Some(exit_process),
     ..ngx_module_t::default()
 };
 
@@ -130,7 +133,7 @@ unsafe extern "C" fn merge_loc_conf(
     }
 }
 
-/// Installs the filters in a process that serves requests.
+/// Installs the filters in a process that serves requests, and begins to renew keys in the first.
 ///
 /// Not when the configuration is read, as nginx's own filters are: a place before the proxy module is
 /// too early for that, and a reload that fails must not take them from the workers that the old
@@ -143,6 +146,17 @@ unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
         if S3PrivateBucket::main_conf(&*cycle).is_some_and(|main| main.shared.serves) {
             filter::install();
         }
+        let sources = S3PrivateBucket::main_conf(&*cycle).map(|main| &main.shared.sources[..]);
+        if let (Some(sources), Some(log), true) =
+            (sources, NonNull::new((*cycle).log), is_first_worker())
+        {
+            refresh::start(sources, log);
+        }
     }
     Status::NGX_OK.into()
+}
+
+unsafe extern "C" fn exit_process(_: *mut ngx_cycle_t) {
+    // SAFETY: nginx calls it in each process that ends, before the configuration does.
+    unsafe { task::stop() };
 }

@@ -1,6 +1,7 @@
 //! A thin ground over nginx, which knows nothing of what it is for: each recurring thing in one way.
 
 pub mod client;
+pub mod core_conf;
 pub mod foreign;
 pub mod headers;
 pub mod http_core;
@@ -12,6 +13,7 @@ pub mod resolve;
 pub mod resolver;
 pub mod session;
 pub mod sockaddr;
+pub mod task;
 pub mod template;
 pub mod timer;
 pub mod upstream;

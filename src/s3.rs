@@ -11,4 +11,5 @@ pub mod reported;
 #[allow(dead_code)]
 pub mod sources;
 pub mod version;
+pub mod xml;
 pub mod zeroed;

@@ -307,6 +307,7 @@ http {{
 class Recorded:
     head: bytes
     connection: int
+    body: bytes = b""
 
     @property
     def line(self):
@@ -390,7 +391,7 @@ class Recorder:
                     if length := r.get("Content-Length"):
                         while len(data) < int(length):
                             data += s.recv(65536)
-                        data = data[int(length) :]
+                        r.body, data = data[: int(length)], data[int(length) :]
                     status, headers, body = self.answer(r)
                     with self.lock:
                         self.requests.append(r)

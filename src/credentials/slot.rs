@@ -7,9 +7,9 @@ use core::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use crate::nginx::published::Published;
 use crate::s3::auth::credentials::Credentials;
 use crate::s3::auth::packed::{pack, unpack};
+use crate::s3::zeroed::zero;
 
 /// The place. Zeroed memory is one that knows nothing yet.
-#[derive(Debug)]
 #[repr(C)]
 pub struct Slot {
     keys: Published,
@@ -49,7 +49,7 @@ impl Slot {
     pub fn keys(&self) -> Option<(u64, Credentials)> {
         let mut bytes = Vec::new();
         let found = self.keys.read(&mut bytes).and_then(|v| Some((v, unpack(&bytes)?)));
-        crate::s3::zeroed::zero(&mut bytes);
+        zero(&mut bytes);
         found
     }
 

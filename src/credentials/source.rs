@@ -11,6 +11,7 @@ use super::slot::{Slot, State};
 use crate::nginx::client::Peer;
 use crate::nginx::zone::{Digest, Tenant};
 use crate::s3::auth::credentials::Credentials;
+use crate::s3::sources::sts::Role;
 use crate::s3::zeroed::Zeroed;
 
 /// A source of keys.
@@ -29,13 +30,13 @@ pub struct Source {
 /// What is asked for keys.
 pub enum Kind {
     /// The metadata service of an EC2 instance.
-    Instance(Peer),
+    Instance { peer: Peer, authority: Box<str> },
     /// The endpoint for a container's keys.
-    Container { peer: Peer, target: Box<str>, authorization: Authorization },
+    Container { peer: Peer, authority: Box<str>, target: Box<str>, authorization: Authorization },
     /// STS, for a token that somebody else has written.
     WebIdentity { sts: Sts, token_file: PathBuf },
     /// STS, with other keys.
-    AssumeRole { sts: Sts, external_id: Option<Box<str>>, from: From },
+    AssumeRole { sts: Sts, from: From },
     /// A file of AWS's tools, whose keys the configuration has read.
     File { path: PathBuf, profile: Box<str>, first: Rc<Credentials> },
 }
@@ -51,11 +52,11 @@ pub enum Authorization {
 /// An endpoint of STS, and what it is asked for.
 pub struct Sts {
     pub peer: Peer,
+    /// The value of `Host`.
+    pub authority: Box<str>,
+    /// What requests are signed for.
     pub region: Box<str>,
-    pub role_arn: Box<str>,
-    pub session_name: Box<str>,
-    /// In seconds.
-    pub duration: Option<u32>,
+    pub role: Role,
 }
 
 /// Whose keys ask for those of a role.
@@ -91,7 +92,7 @@ impl Source {
     /// How its keys are renewed.
     pub fn pace(&self) -> Pace {
         match self.kind {
-            Kind::Instance(_) | Kind::Container { .. } => Pace::Platform,
+            Kind::Instance { .. } | Kind::Container { .. } => Pace::Platform,
             Kind::WebIdentity { .. } | Kind::AssumeRole { .. } => Pace::Made,
             Kind::File { .. } => Pace::Watched,
         }
@@ -100,7 +101,7 @@ impl Source {
     /// For how long one question may take, answer and all, in milliseconds.
     pub fn limit(&self) -> ngx_msec_t {
         match self.kind {
-            Kind::Instance(_) => 1_000,
+            Kind::Instance { .. } => 1_000,
             Kind::Container { .. } => 5_000,
             Kind::WebIdentity { .. } | Kind::AssumeRole { .. } | Kind::File { .. } => 10_000,
         }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use ngx::core::Status;
 use ngx::ffi::{
     ngx_conf_t, ngx_int_t, ngx_module_t, ngx_shared_memory_add, ngx_shm_zone_t, ngx_slab_calloc,
-    ngx_slab_pool_t, ngx_str_t,
+    ngx_slab_pool_t,
 };
 
 use super::Failed;
@@ -44,7 +44,7 @@ struct Wanted<T: 'static> {
 ///
 /// # Safety
 /// `cf` is nginx's context; `T` is valid when zeroed, and shared by processes.
-pub unsafe fn add<T: Sync>(
+pub unsafe fn add<T: Sync + 'static>(
     cf: *mut ngx_conf_t,
     name: &'static [u8],
     size: usize,
@@ -64,7 +64,7 @@ pub unsafe fn add<T: Sync>(
 }
 
 /// nginx's hook once the memory is there, `old` being the data of the zone that it was before.
-unsafe extern "C" fn init<T: Sync>(zone: *mut ngx_shm_zone_t, _: *mut c_void) -> ngx_int_t {
+unsafe extern "C" fn init<T: Sync + 'static>(zone: *mut ngx_shm_zone_t, _: *mut c_void) -> ngx_int_t {
     // SAFETY: nginx passes the zone whose data add() set, once for each; its memory begins with a slab pool, whose own data
     // is ours.
     unsafe {
@@ -82,7 +82,7 @@ unsafe extern "C" fn init<T: Sync>(zone: *mut ngx_shm_zone_t, _: *mut c_void) ->
 }
 
 /// The place of that digest, a new one if there is none; `None` when the zone is full.
-unsafe fn find<T>(pool: *mut ngx_slab_pool_t, digest: Digest) -> Option<&'static T> {
+unsafe fn find<T: 'static>(pool: *mut ngx_slab_pool_t, digest: Digest) -> Option<&'static T> {
     // SAFETY: the pool's data is the first of our places, none of which is ever freed; only the master
     // process adds some.
     unsafe {

@@ -7,13 +7,14 @@ use std::rc::Rc;
 
 use ngx::core::Status;
 use ngx::ffi::{
-    ngx_current_msec, ngx_event_t, ngx_http_cleanup_add, ngx_http_finalize_request,
+    ngx_event_t, ngx_http_cleanup_add, ngx_http_finalize_request,
     ngx_http_request_empty_handler, ngx_http_request_t, ngx_http_run_posted_requests,
     ngx_http_test_reading, ngx_int_t, ngx_msec_t,
 };
 
 use crate::credentials::slot::State;
 use crate::credentials::source::Source;
+use crate::nginx::task::now;
 use crate::nginx::timer::Timer;
 use crate::nginx::Handler;
 
@@ -34,19 +35,20 @@ struct Waiting {
 
 impl Waiting {
     fn is_over(&self) -> bool {
-        // SAFETY: nginx's time is read in its own thread.
-        let now = unsafe { ngx_current_msec };
-        self.source.state() != State::Awaited
-            || now.wrapping_sub(self.until) as isize >= 0
+        self.source.state() != State::Awaited || now().wrapping_sub(self.until) as isize >= 0
     }
 }
 
-thread_local! {
-    /// Those of this worker.
-    static QUEUE: RefCell<Vec<Waiting>> = const { RefCell::new(Vec::new()) };
-    /// Looks for keys; made by the first that waits.
-    static TIMER: RefCell<Option<Box<Timer>>> = const { RefCell::new(None) };
+/// Those of this worker, and the timer that looks for keys, made by the first that waits.
+struct Queue {
+    waiting: RefCell<Vec<Waiting>>,
+    timer: RefCell<Option<Box<Timer>>>,
 }
+
+// SAFETY: only a worker's main thread runs this module's code.
+unsafe impl Sync for Queue {}
+
+static QUEUE: Queue = Queue { waiting: RefCell::new(Vec::new()), timer: RefCell::new(None) };
 
 /// Lets a request wait for the first keys of a source, unless they are there, or cannot be expected. Then
 /// `handler` goes on with it. Returns what its content handler is to return if it waits.
@@ -63,15 +65,15 @@ pub unsafe fn wait(
     }
     // SAFETY: r is a valid request; forget() takes it out of the queue before it is freed.
     unsafe {
-        if QUEUE.with_borrow(Vec::len) >= MOST {
+        if QUEUE.waiting.borrow().len() >= MOST {
             return None;
         }
         let cleanup = ngx_http_cleanup_add(r, 0).as_mut()?;
         cleanup.handler = Some(forget);
         cleanup.data = r.cast();
-        let until = ngx_current_msec.wrapping_add(source.wait);
+        let until = now().wrapping_add(source.wait);
         let waiting = Waiting { request: r, source: source.clone(), until, handler };
-        QUEUE.with_borrow_mut(|queue| queue.push(waiting));
+        QUEUE.waiting.borrow_mut().push(waiting);
         start();
 
         // The request is held by one more, as a content handler's that is not done.
@@ -85,20 +87,15 @@ pub unsafe fn wait(
 
 /// Has nginx look again in a while.
 unsafe fn start() {
-    TIMER.with_borrow_mut(|timer| {
-        // SAFETY: the timer lives as long as the thread, which is the worker's.
-        unsafe { timer.get_or_insert_with(|| Timer::new(Some(look))).start(PAUSE) }
-    });
+    let mut timer = QUEUE.timer.borrow_mut();
+    // SAFETY: the timer lives as long as the worker.
+    unsafe { timer.get_or_insert_with(|| Timer::new(Some(look))).start(PAUSE) }
 }
 
 /// Lets go on whoever need not wait any more.
 unsafe extern "C" fn look(_: *mut ngx_event_t) {
     loop {
-        let over = QUEUE.with_borrow_mut(|queue| {
-            let at = queue.iter().position(Waiting::is_over)?;
-            Some(queue.remove(at))
-        });
-        let Some(over) = over else { break };
+        let Some(over) = take(Waiting::is_over) else { break };
         let r = over.request;
         // SAFETY: the request is one that waits, in no handler now. Others may leave the queue meanwhile.
         unsafe {
@@ -107,7 +104,7 @@ unsafe extern "C" fn look(_: *mut ngx_event_t) {
             ngx_http_run_posted_requests(connection);
         }
     }
-    if !QUEUE.with_borrow(Vec::is_empty) {
+    if !QUEUE.waiting.borrow().is_empty() {
         // SAFETY: as for the first.
         unsafe { start() };
     }
@@ -115,9 +112,12 @@ unsafe extern "C" fn look(_: *mut ngx_event_t) {
 
 /// nginx's hook when it is done with a request, which may have left while it waited.
 unsafe extern "C" fn forget(data: *mut c_void) {
-    let left = QUEUE.with_borrow_mut(|queue| {
-        let at = queue.iter().position(|waiting| ptr::eq(waiting.request.cast(), data))?;
-        Some(queue.remove(at))
-    });
-    drop(left);
+    drop(take(|waiting| ptr::eq(waiting.request.cast(), data)));
+}
+
+/// Takes the first of a kind out of the queue.
+fn take(which: impl Fn(&Waiting) -> bool) -> Option<Waiting> {
+    let mut queue = QUEUE.waiting.borrow_mut();
+    let at = queue.iter().position(which)?;
+    Some(queue.remove(at))
 }

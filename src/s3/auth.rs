@@ -1,6 +1,7 @@
 //! As whom S3 is asked.
 
 pub mod credentials;
+pub mod packed;
 pub mod secret;
 pub mod sigv4;
 
@@ -134,7 +135,7 @@ mod tests {
 
     fn sigv4(identity: &str, key: &str) -> Auth {
         let credentials = Rc::new(Credentials::new("AKID", key, None).ok().unwrap());
-        Auth::Sigv4 { credentials, service: "s3".into(), identity: identity.into() }
+        Auth::Sigv4 { keys: SigningKeys::Fixed(credentials), service: "s3".into(), identity: identity.into() }
     }
 
     fn digest(auth: &Auth, location: &str, rest: (Option<&str>, Option<&str>, bool)) -> Digest {

@@ -52,7 +52,7 @@ impl Drop for Zeroed {
 }
 
 /// Zeroes bytes that nobody reads any more, which the compiler would leave out.
-fn zero(bytes: &mut [u8]) {
+pub fn zero(bytes: &mut [u8]) {
     for byte in bytes {
         // SAFETY: it is a valid reference to a byte.
         unsafe { ptr::write_volatile(byte, 0) };

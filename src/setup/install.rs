@@ -60,6 +60,13 @@ pub unsafe fn install(cf: *mut ngx_conf_t, main: &mut MainConf) -> Result<(), Se
     unsafe { share_keys(cf, main) }.map_err(SetupError::from)
 }
 
+/// Logs an error, with the place of the directive.
+unsafe fn logged(cf: *mut ngx_conf_t, error: SetupError, place: &str) -> SetupError {
+    // SAFETY: cf is nginx's context.
+    unsafe { log::of_location(cf, NGX_LOG_EMERG, &error, place) };
+    error
+}
+
 unsafe fn install_one(
     cf: *mut ngx_conf_t,
     main: &mut MainConf,

@@ -1,7 +1,7 @@
 //! How a source of keys is reached.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::rc::Rc;
 
 use ngx::ffi::{ngx_conf_t, ngx_resolver_t};
 use thiserror::Error;
@@ -9,8 +9,11 @@ use thiserror::Error;
 use super::blocks::Block;
 use super::proxy::CA_BUNDLES;
 use super::settings::Work;
-use crate::nginx::client::{Host, Peer, Tls};
-use crate::nginx::{http_core, resolver, Failed};
+use crate::nginx::client::host::Host;
+use crate::nginx::client::tls::Tls;
+use crate::nginx::client::Peer;
+use crate::nginx::resolver::of_the_system;
+use crate::nginx::{http_core, Failed};
 use crate::s3::sources::uri::Uri;
 
 /// For how long a name server may be silent, in milliseconds.
@@ -46,19 +49,44 @@ pub unsafe fn peer(
     block: &Block,
     uri: &Uri,
 ) -> Result<Peer, PeerError> {
-    let address = uri.address();
     // SAFETY: the caller's promise.
     unsafe {
-        let tls = match uri.tls {
-            true => Some(tls(cf, block.trusted_certificate.as_deref())?),
-            false => None,
+        let tls = match (uri.tls, &block.trusted_certificate) {
+            (false, _) => None,
+            (true, Some(written)) => Some(Tls::new(cf, written.as_os_str().as_bytes())?),
+            (true, None) => {
+                let system = CA_BUNDLES.into_iter().find(|bundle| Path::new(bundle).exists());
+                Some(Tls::new(cf, system.ok_or(PeerError::CaBundle)?.as_bytes())?)
+            }
         };
-        let resolver = match address {
+        let resolver = match uri.address() {
             Some(_) => None,
             None => Some(resolver(cf, work, block)?),
         };
-        let host = address.map_or_else(|| Host::Name(uri.host.clone().into()), Host::Address);
-        let timeout = block.resolver_timeout.unwrap_or(RESOLVER_TIMEOUT);
-        Ok(Peer { host, port: uri.port, tls, resolver, resolver_timeout: timeout })
+        let resolver_timeout = block.resolver_timeout.unwrap_or(RESOLVER_TIMEOUT);
+        Ok(Peer { host: Host::new(&uri.host), port: uri.port, tls, resolver, resolver_timeout })
+    }
+}
+
+/// Who knows the addresses of a name: as the block says, or http{}, or the system.
+unsafe fn resolver(
+    cf: *mut ngx_conf_t,
+    work: &mut Work,
+    block: &Block,
+) -> Result<*mut ngx_resolver_t, PeerError> {
+    if let Some(written) = block.resolver {
+        return Ok(written);
+    }
+    // SAFETY: the caller's promise: cf->ctx is that of http{}.
+    unsafe {
+        let of_http = (*http_core::location(&*(*cf).ctx.cast())).resolver;
+        if of_http.as_ref().is_some_and(|resolver| resolver.connections.nelts > 0) {
+            return Ok(of_http);
+        }
+        let known = match work.resolver {
+            Some(known) => Some(known),
+            None => of_the_system(cf)?,
+        };
+        Ok(*work.resolver.insert(known.ok_or(PeerError::Resolver)?))
     }
 }

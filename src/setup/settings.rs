@@ -12,7 +12,7 @@ use super::sources::Resolved;
 use super::tls;
 use super::written::{Footprints, Written};
 use crate::credentials::keys::{Keys, Renewed};
-use crate::credentials::source::{From, Kind, Source};
+use crate::credentials::source::{self, From, Source};
 use crate::location::{Bucket, Location, Shared};
 use crate::nginx::http_core::Regex;
 use crate::nginx::value::Value;
@@ -237,7 +237,7 @@ impl Work {
 
     /// Takes note of a source whose keys are needed, and of those that it asks with.
     fn uses(&mut self, source: &Rc<Source>) {
-        if let Kind::AssumeRole { from: From::Source(base), .. } = &source.kind {
+        if let source::Kind::AssumeRole { from: From::Source(base), .. } = &source.kind {
             self.uses(base);
         }
         if !self.sources.iter().any(|known| Rc::ptr_eq(known, source)) {

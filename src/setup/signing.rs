@@ -20,13 +20,6 @@ use crate::s3::auth::{Auth, SigningKeys};
 /// what is not used, none is taken.
 const ZONE: usize = 4 << 20;
 
-/// Logs an error, with the place of the directive.
-unsafe fn logged(cf: *mut ngx_conf_t, error: SetupError, place: &str) -> SetupError {
-    // SAFETY: cf is nginx's context.
-    unsafe { log::of_location(cf, NGX_LOG_EMERG, &error, place) };
-    error
-}
-
 /// Has nginx share the keys that are renewed among its processes.
 ///
 /// # Errors

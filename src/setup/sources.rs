@@ -2,9 +2,8 @@
 //!
 //! Nothing is asked here: what the environment says is read, and everything that can be wrong is told.
 
-use std::path::Path;
+use std::env;
 use std::rc::Rc;
-use std::{env, fmt};
 
 use ngx::ffi::{ngx_conf_t, NGX_LOG_NOTICE};
 use thiserror::Error;
@@ -16,7 +15,7 @@ use crate::credentials::source::{Authorization, From, Kind, Source, Sts};
 use crate::log;
 use crate::s3::auth::credentials::Credentials;
 use crate::s3::auth::fingerprint;
-use crate::s3::sources::sts::{is_role_arn, is_session_name};
+use crate::s3::sources::sts::{is_role_arn, is_session_name, Role};
 use crate::s3::sources::uri::{Asked, Uri, UriError};
 
 /// For how long a request waits for the first keys, in milliseconds.
@@ -302,9 +301,11 @@ unsafe fn instance(
             Some(other) => return Err(SourcesError::Mode(other)),
         },
     };
-    let description = format!("instance {}", uri.authority());
+    let authority = uri.authority();
+    let description = format!("instance {authority}");
     // SAFETY: cf is nginx's context.
-    Ok((Kind::Instance(unsafe { peer(cf, work, block, &uri) }?), description))
+    let peer = unsafe { peer(cf, work, block, &uri) }?;
+    Ok((Kind::Instance { peer, authority: authority.into() }, description))
 }
 
 unsafe fn container(
@@ -329,7 +330,8 @@ unsafe fn container(
     let description = format!("container {scheme}://{}{}", uri.authority(), uri.target);
     // SAFETY: cf is nginx's context.
     let peer = unsafe { peer(cf, work, block, &uri) }?;
-    Ok((Kind::Container { peer, target: uri.target.into(), authorization }, description))
+    let (authority, target) = (uri.authority().into(), uri.target.into());
+    Ok((Kind::Container { peer, authority, target, authorization }, description))
 }
 
 unsafe fn web_identity(
@@ -383,7 +385,7 @@ unsafe fn assume_role(
         Resolved::Source(source) => {
             let is_role = matches!(
                 source.kind,
-                Kind::Instance(_)
+                Kind::Instance { .. }
                     | Kind::Container { .. }
                     | Kind::WebIdentity { .. }
                     | Kind::AssumeRole { .. }
@@ -397,10 +399,8 @@ unsafe fn assume_role(
     };
     // SAFETY: cf is nginx's context.
     let (sts, description) = unsafe { sts(cf, work, block, role_arn) }?;
-    let external_id = block.external_id.clone();
-    let external = external_id.as_deref().unwrap_or_default();
-    let description = format!("assume_role {description} {external} from {asker}");
-    Ok((Kind::AssumeRole { sts, external_id, from }, description))
+    let description = format!("assume_role {description} from {asker}");
+    Ok((Kind::AssumeRole { sts, from }, description))
 }
 
 /// The endpoint of STS, and what it is asked for.
@@ -425,7 +425,7 @@ unsafe fn sts(
             return Err(SourcesError::NoValue { directive, variable });
         }
     };
-    let name = match block.session_name.as_deref() {
+    let name: Box<str> = match block.session_name.as_deref() {
         Some(name) => name.into(),
         None => match variable("AWS_ROLE_SESSION_NAME") {
             Some(name) if is_session_name(&name) => name.into(),
@@ -436,14 +436,25 @@ unsafe fn sts(
             None => SESSION_NAME.into(),
         },
     };
-    let region = region.unwrap_or_else(|| "us-east-1".into());
-    let duration = block.duration;
-    let seconds = duration.map_or_else(String::new, |seconds| seconds.to_string());
-    let (authority, session_name): (_, Box<str>) = (uri.authority(), name);
-    let description = format!("{authority} {region} {role_arn} {session_name} {seconds}");
+    let region: Box<str> = region.unwrap_or_else(|| "us-east-1".into());
+    let role = Role {
+        arn: role_arn,
+        session_name: name,
+        external_id: block.external_id.clone(),
+        seconds: block.duration,
+    };
+    let scheme = if uri.tls { "https" } else { "http" };
+    let description = format!(
+        "{scheme}://{} {region} {} {} {} {}",
+        uri.authority(),
+        role.arn,
+        role.session_name,
+        role.external_id.as_deref().unwrap_or_default(),
+        role.seconds.unwrap_or_default()
+    );
     // SAFETY: cf is nginx's context.
     let peer = unsafe { peer(cf, work, block, &uri) }?;
-    Ok((Sts { peer, region, role_arn, session_name, duration }, description))
+    Ok((Sts { peer, authority: uri.authority().into(), region, role }, description))
 }
 
 fn written_endpoint(block: &Block, asked: Asked) -> Result<Option<Uri>, SourcesError> {

@@ -2,9 +2,6 @@
 
 use thiserror::Error;
 
-/// The longest access key ID that AWS gives, in bytes ("AccessKey", IAM API Reference).
-pub const MAX_ACCESS_KEY_ID: usize = 128;
-
 /// Why credentials are refused. No message has a value in it.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum CredentialsError {
