@@ -8,3 +8,5 @@ pub mod folder;
 pub mod object;
 pub mod reported;
 pub mod version;
+#[allow(dead_code)]
+pub mod xml;

@@ -1,0 +1,652 @@
+//! XML as services like S3 answer with, read in pieces as they arrive: elements and their text.
+//!
+//! "Extensible Markup Language (XML) 1.0" and "Namespaces in XML 1.0" as far as such answers need them:
+//! attributes are skipped, documents are in UTF-8 and have no document type. Laxer than they are where
+//! servers are: a reference may name a control character, and bytes of text are not looked at.
+
+use thiserror::Error;
+
+/// How many elements are open at most.
+pub const MAX_DEPTH: usize = 32;
+
+/// The longest tag, comment, CDATA section or instruction, in bytes.
+pub const MAX_TOKEN: usize = 8192;
+
+/// The longest reference, in bytes.
+const MAX_REFERENCE: usize = 16;
+
+/// Why a text is not read.
+#[derive(Debug, Error, PartialEq, Eq, Clone, Copy)]
+pub enum XmlError {
+    /// What begins with `<` goes on as nothing does.
+    #[error("a tag is none")]
+    Tag,
+    /// An end tag of another element than the open one.
+    #[error("an end tag is that of another element")]
+    OtherEnd,
+    /// A reference to an entity that XML does not have by itself, or to no character.
+    #[error("a reference is unknown")]
+    Reference,
+    /// Text or a second element beside the root element.
+    #[error("there is something beside the root element")]
+    BesideRoot,
+    /// `<!DOCTYPE`, which could define entities, or another declaration.
+    #[error("it has a document type")]
+    DocumentType,
+    /// A declaration that names another encoding.
+    #[error("it is not in UTF-8")]
+    Encoding,
+    /// More than [`MAX_DEPTH`] open elements.
+    #[error("its elements are nested too deep")]
+    TooDeep,
+    /// A tag or the like that is longer than [`MAX_TOKEN`].
+    #[error("a tag is too long")]
+    TooLong,
+    /// The end of the text inside of an element or a tag, or before the first one.
+    #[error("it is cut off")]
+    Cut,
+}
+
+/// What a [`Parser`] comes to.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+pub enum Event<'a> {
+    /// The start of an element: its name without a prefix.
+    Start(&'a [u8]),
+    /// Some of the text of the innermost open element, decoded; more of it can follow.
+    Text(&'a [u8]),
+    /// The end of the innermost open element.
+    End,
+}
+
+/// Reads one document. Its memory is that of one tag and of the names of the open elements.
+#[derive(Default)]
+pub struct Parser {
+    /// The names of the open elements, prefixes included, one behind the other, and where each begins.
+    names: Vec<u8>,
+    open: Vec<usize>,
+    /// The beginning of a tag or the like whose end has not arrived.
+    carry: Vec<u8>,
+    /// What is in `carry` is read.
+    is_spent: bool,
+    /// The last tag was one of an empty element, whose end is not told yet.
+    is_empty_element: bool,
+    /// How many elements are open while one is skipped, that one included; otherwise 0.
+    skipped: usize,
+    /// The character that the last reference named.
+    character: [u8; 4],
+    has_begun: bool,
+    has_root: bool,
+}
+
+impl Parser {
+    /// Reads on in the next piece of the document, and takes from it what is read. What a cut leaves
+    /// open is remembered: a piece is used up, and the next is to be given, when there is no event.
+    ///
+    /// # Errors
+    /// The reason of [`XmlError`] why the document is none; nothing is to be read after it.
+    #[inline]
+    pub fn next<'s, 'p: 's>(
+        &'s mut self,
+        piece: &mut &'p [u8],
+    ) -> Result<Option<Event<'s>>, XmlError> {
+        if self.is_empty_element {
+            self.is_empty_element = false;
+            if self.close() {
+                return Ok(Some(Event::End));
+            }
+        }
+        loop {
+            if self.is_spent {
+                self.is_spent = false;
+                self.carry.clear();
+            }
+            if self.carry.is_empty() {
+                let (text, rest) = piece.split_at(self.text_len(piece));
+                *piece = rest;
+                if self.open.is_empty() {
+                    if !text.trim_ascii_start().is_empty() {
+                        return Err(XmlError::BesideRoot);
+                    }
+                } else if !text.is_empty() && self.skipped == 0 {
+                    return Ok(Some(Event::Text(text)));
+                }
+                if piece.is_empty() {
+                    return Ok(None);
+                }
+                if let Some(rest) = self.behind_end_tag(piece) {
+                    *piece = rest;
+                    if self.close() {
+                        return Ok(Some(Event::End));
+                    }
+                    continue;
+                }
+            }
+            let before = *piece;
+            let Some((token, len)) = self.gather(piece)? else { return Ok(None) };
+            if !self.act(token, before.get(..len).unwrap_or(before))? {
+                continue;
+            }
+            let source = if self.is_spent { &self.carry[..] } else { before };
+            return Ok(Some(match token {
+                Token::Start { local, end, .. } => {
+                    Event::Start(source.get(local..end).unwrap_or_default())
+                }
+                Token::Data { end } => {
+                    Event::Text(source.get(CDATA.len()..end).unwrap_or_default())
+                }
+                Token::Character(c) => Event::Text(c.encode_utf8(&mut self.character).as_bytes()),
+                _ => Event::End,
+            }));
+        }
+    }
+
+    /// Skips the element whose start was the last event: nothing more of it is told, not its end either.
+    /// What its references name is not looked at.
+    pub fn skip(&mut self) {
+        self.skipped = self.open.len();
+    }
+
+    /// Tells the parser that no more pieces come.
+    ///
+    /// # Errors
+    /// [`XmlError::Cut`] unless the root element has ended and nothing was begun behind it.
+    pub fn finish(&self) -> Result<(), XmlError> {
+        let is_whole = self.has_root
+            && self.open.is_empty()
+            && !self.is_empty_element
+            && (self.carry.is_empty() || self.is_spent);
+        is_whole.then_some(()).ok_or(XmlError::Cut)
+    }
+
+    /// How many bytes of text a piece begins with.
+    #[inline]
+    fn text_len(&self, piece: &[u8]) -> usize {
+        match piece.first() {
+            None | Some(b'<') => 0,
+            Some(b'&') if self.skipped == 0 => 0,
+            Some(&BOM_FIRST) if !self.has_begun => 0,
+            _ if self.skipped > 0 => until::<b'<', b'<'>(piece),
+            _ => until::<b'<', b'&'>(piece),
+        }
+    }
+
+    /// What is behind the end tag of the open element, where a piece begins with it.
+    #[inline]
+    fn behind_end_tag<'a>(&self, piece: &'a [u8]) -> Option<&'a [u8]> {
+        let name = self.names.get(*self.open.last()?..)?;
+        piece.strip_prefix(b"</")?.strip_prefix(name)?.strip_prefix(b">")
+    }
+
+    /// Takes the token that a piece begins with, or goes on with, and its length; what there is of it,
+    /// when its end has not arrived.
+    #[inline]
+    fn gather(&mut self, piece: &mut &[u8]) -> Result<Option<(Token, usize)>, XmlError> {
+        if self.carry.is_empty() {
+            if let Some((token, len)) = token(piece)? {
+                *piece = piece.get(len..).unwrap_or_default();
+                return Ok(Some((token, len)));
+            }
+        }
+        self.gather_cut(piece)
+    }
+
+    /// [`Parser::gather`] for a token that was cut: little by little, as its end may be near.
+    #[cold]
+    fn gather_cut(&mut self, piece: &mut &[u8]) -> Result<Option<(Token, usize)>, XmlError> {
+        const STEP: usize = 64;
+        while !piece.is_empty() {
+            let had = self.carry.len();
+            let (some, rest) = piece.split_at(piece.len().min(STEP));
+            self.carry.extend_from_slice(some);
+            if let Some((token, len)) = token(&self.carry)? {
+                *piece = piece.get(len - had..).unwrap_or_default();
+                self.carry.truncate(len);
+                self.is_spent = true;
+                return Ok(Some((token, len)));
+            }
+            *piece = rest;
+        }
+        Ok(None)
+    }
+
+    /// Does what a token means for the open elements, and returns whether it is an event. `here` is
+    /// its text, unless that is in `carry`.
+    #[inline]
+    fn act(&mut self, token: Token, here: &[u8]) -> Result<bool, XmlError> {
+        let is_first = !core::mem::replace(&mut self.has_begun, true);
+        match token {
+            Token::Start { end, is_empty, .. } => {
+                if self.open.is_empty() && core::mem::replace(&mut self.has_root, true) {
+                    return Err(XmlError::BesideRoot);
+                }
+                if self.open.len() == MAX_DEPTH {
+                    return Err(XmlError::TooDeep);
+                }
+                let text = if self.is_spent { &self.carry } else { here };
+                self.open.push(self.names.len());
+                self.names.extend_from_slice(text.get(1..end).unwrap_or_default());
+                let is_event = self.skipped == 0;
+                if is_empty {
+                    // What is skipped has no events: it is closed at once.
+                    self.is_empty_element = is_event;
+                    if !is_event {
+                        self.close();
+                    }
+                }
+                Ok(is_event)
+            }
+            Token::End { end } => {
+                let text = if self.is_spent { &self.carry } else { here };
+                let open = self.open.last().and_then(|&at| self.names.get(at..));
+                if open.is_none() || open != text.get(2..end) {
+                    return Err(XmlError::OtherEnd);
+                }
+                Ok(self.close())
+            }
+            Token::Data { .. } | Token::Character(_) if self.open.is_empty() => {
+                Err(XmlError::BesideRoot)
+            }
+            Token::Data { .. } | Token::Character(_) => Ok(self.skipped == 0),
+            Token::Instruction => {
+                let text = if self.is_spent { &self.carry } else { here };
+                if is_in_utf8(text) {
+                    Ok(false)
+                } else {
+                    Err(XmlError::Encoding)
+                }
+            }
+            Token::Mark if !is_first => Err(XmlError::BesideRoot),
+            Token::Mark | Token::Comment => Ok(false),
+        }
+    }
+
+    /// Closes the innermost element, and returns whether that is an event.
+    #[inline]
+    fn close(&mut self) -> bool {
+        let (depth, is_event) = (self.open.len(), self.skipped == 0);
+        if let Some(at) = self.open.pop() {
+            self.names.truncate(at);
+        }
+        if depth == self.skipped {
+            self.skipped = 0;
+        }
+        is_event
+    }
+}
+
+const CDATA: &[u8] = b"<![CDATA[";
+const BOM: &[u8] = b"\xef\xbb\xbf";
+const BOM_FIRST: u8 = 0xef;
+
+/// What is not plain text.
+#[derive(Clone, Copy)]
+enum Token {
+    /// The name is from the second byte to `end`, without its prefix from `local`.
+    Start {
+        local: usize,
+        end: usize,
+        is_empty: bool,
+    },
+    /// The name is from the third byte to `end`.
+    End {
+        end: usize,
+    },
+    /// The text is from behind [`CDATA`] to `end`.
+    Data {
+        end: usize,
+    },
+    Character(char),
+    /// A processing instruction, or the XML declaration.
+    Instruction,
+    Comment,
+    /// The byte order mark.
+    Mark,
+}
+
+type Found = Result<Option<(Token, usize)>, XmlError>;
+
+/// The token that some bytes begin with and its length; none as long as its end is not there. Whatever
+/// is known from fewer bytes does not change with more of them.
+#[inline]
+fn token(bytes: &[u8]) -> Found {
+    let bytes = bytes.get(..MAX_TOKEN).unwrap_or(bytes);
+    let found = match bytes {
+        [b'<', b'/', ..] => end_tag(bytes),
+        [b'<', b'?', ..] => Ok(behind(bytes, 2, b"?>").map(|(_, len)| (Token::Instruction, len))),
+        [b'<', b'!', ..] => declaration(bytes),
+        [b'<', _, ..] => start_tag(bytes),
+        [b'<'] => Ok(None),
+        [b'&', ..] => reference(bytes),
+        _ if bytes.starts_with(BOM) => Ok(Some((Token::Mark, BOM.len()))),
+        _ if BOM.starts_with(bytes) => Ok(None),
+        _ => Err(XmlError::BesideRoot),
+    };
+    match found {
+        Ok(None) if bytes.len() == MAX_TOKEN => Err(XmlError::TooLong),
+        found => found,
+    }
+}
+
+#[inline]
+fn start_tag(bytes: &[u8]) -> Found {
+    let name_end = |from: usize| {
+        let rest = bytes.get(from..).unwrap_or_default();
+        rest.iter().position(|&b| !is_in_name(b)).map(|len| from + len)
+    };
+    let mut local = 1;
+    let Some(mut end) = name_end(local) else { return Ok(None) };
+    if bytes.get(end) == Some(&b':') {
+        local = end + 1;
+        let Some(local_end) = name_end(local) else { return Ok(None) };
+        end = local_end;
+    }
+    let starts_well = |at: usize| bytes.get(at).is_some_and(|&b| is_first_of_name(b));
+    if !starts_well(1) || !starts_well(local) || end == local {
+        return Err(XmlError::Tag);
+    }
+    match bytes.get(end) {
+        Some(b'>') => Ok(Some((Token::Start { local, end, is_empty: false }, end + 1))),
+        Some(b'/' | b' ' | b'\t' | b'\r' | b'\n') => Ok(behind_attributes(bytes, end)?
+            .map(|(is_empty, len)| (Token::Start { local, end, is_empty }, len))),
+        _ => Err(XmlError::Tag),
+    }
+}
+
+/// The length of a start tag with attributes from `at` on, and whether it is an empty element's.
+fn behind_attributes(bytes: &[u8], at: usize) -> Result<Option<(bool, usize)>, XmlError> {
+    let mut quote = None;
+    for (at, &b) in bytes.iter().enumerate().skip(at) {
+        match (quote, b) {
+            (_, b'<') => return Err(XmlError::Tag),
+            (Some(open), _) => quote = (b != open).then_some(open),
+            (None, b'"' | b'\'') => quote = Some(b),
+            (None, b'>') => return Ok(Some((false, at + 1))),
+            (None, b'/') => match bytes.get(at + 1) {
+                None => return Ok(None),
+                Some(b'>') => return Ok(Some((true, at + 2))),
+                Some(_) => return Err(XmlError::Tag),
+            },
+            (None, _) => (),
+        }
+    }
+    Ok(None)
+}
+
+fn end_tag(bytes: &[u8]) -> Found {
+    let Some((at, len)) = behind(bytes, 2, b">") else { return Ok(None) };
+    let end = bytes.get(..at).unwrap_or_default().trim_ascii_end().len();
+    Ok(Some((Token::End { end }, len)))
+}
+
+/// A comment or a CDATA section.
+fn declaration(bytes: &[u8]) -> Found {
+    const COMMENT: &[u8] = b"<!--";
+    if bytes.starts_with(COMMENT) {
+        Ok(behind(bytes, COMMENT.len(), b"-->").map(|(_, len)| (Token::Comment, len)))
+    } else if bytes.starts_with(CDATA) {
+        Ok(behind(bytes, CDATA.len(), b"]]>").map(|(end, len)| (Token::Data { end }, len)))
+    } else if COMMENT.starts_with(bytes) || CDATA.starts_with(bytes) {
+        Ok(None)
+    } else {
+        Err(XmlError::DocumentType)
+    }
+}
+
+/// Where the first `end` from `from` on is, and what is behind it.
+fn behind(bytes: &[u8], from: usize, end: &[u8]) -> Option<(usize, usize)> {
+    let rest = bytes.get(from..)?;
+    let at = from + rest.windows(end.len()).position(|window| window == end)?;
+    Some((at, at + end.len()))
+}
+
+fn reference(bytes: &[u8]) -> Found {
+    let bytes = bytes.get(..MAX_REFERENCE).unwrap_or(bytes);
+    let Some(end) = bytes.iter().position(|&b| b == b';') else {
+        return if bytes.len() < MAX_REFERENCE { Ok(None) } else { Err(XmlError::Reference) };
+    };
+    let character = match bytes.get(1..end).unwrap_or_default() {
+        b"amp" => Some('&'),
+        b"lt" => Some('<'),
+        b"gt" => Some('>'),
+        b"quot" => Some('"'),
+        b"apos" => Some('\''),
+        [b'#', b'x', digits @ ..] => number(digits, 16),
+        [b'#', digits @ ..] => number(digits, 10),
+        _ => None,
+    };
+    Ok(Some((Token::Character(character.ok_or(XmlError::Reference)?), end + 1)))
+}
+
+/// The character of a number. NUL is none: no XML may have it, and no key.
+fn number(digits: &[u8], radix: u32) -> Option<char> {
+    let mut value = (!digits.is_empty()).then_some(0_u32)?;
+    for &b in digits {
+        value = value.checked_mul(radix)?.checked_add(char::from(b).to_digit(radix)?)?;
+    }
+    char::from_u32(value).filter(|&c| c != '\0')
+}
+
+/// Whether an instruction leaves the encoding at UTF-8: only the XML declaration can name another.
+fn is_in_utf8(instruction: &[u8]) -> bool {
+    let Some([b' ' | b'\t' | b'\r' | b'\n', declared @ ..]) = instruction.strip_prefix(b"<?xml")
+    else {
+        return true;
+    };
+    let mut parts = declared.split(|b| matches!(b, b'"' | b'\''));
+    while let (Some(name), Some(value)) = (parts.next(), parts.next()) {
+        let name = name.trim_ascii_end().strip_suffix(b"=").unwrap_or(name).trim_ascii();
+        if name == b"encoding" && !value.eq_ignore_ascii_case(b"utf-8") {
+            return false;
+        }
+    }
+    true
+}
+
+/// Whether names may have a byte, all above ASCII taken for letters; a colon ends a prefix.
+#[inline]
+const fn is_in_name(b: u8) -> bool {
+    const TABLE: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut b = 0;
+        while b < 256 {
+            table[b] =
+                (b as u8).is_ascii_alphanumeric() || matches!(b as u8, b'_' | b'-' | b'.' | 128..);
+            b += 1;
+        }
+        table
+    };
+    TABLE[b as usize]
+}
+
+const fn is_first_of_name(b: u8) -> bool {
+    b.is_ascii_alphabetic() || b == b'_' || b >= 128
+}
+
+/// How many bytes there are before the first `A` or `B`. It looks at eight bytes at a time: most runs
+/// are short, and a call for longer ones would cost more than it saves.
+#[inline]
+fn until<const A: u8, const B: u8>(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    // The lowest bit that is set marks the first byte that is 0.
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7);
+    let mut len = 0;
+    let mut rest = bytes;
+    while let Some((word, behind)) = rest.split_first_chunk() {
+        let word = u64::from_le_bytes(*word);
+        let mut found = zeros(word ^ (ONES * A as u64));
+        if A != B {
+            found |= zeros(word ^ (ONES * B as u64));
+        }
+        if found != 0 {
+            return len + (found.trailing_zeros() / 8) as usize;
+        }
+        len += 8;
+        rest = behind;
+    }
+    len + rest.iter().position(|&b| b == A || b == B).unwrap_or(rest.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The events of a document in pieces, texts joined, as one line.
+    fn read<'a>(
+        pieces: impl IntoIterator<Item = &'a [u8]>,
+        skip: &[u8],
+    ) -> Result<String, XmlError> {
+        let (mut parser, mut out) = (Parser::default(), String::new());
+        for mut piece in pieces {
+            while let Some(event) = parser.next(&mut piece)? {
+                match event {
+                    Event::Start(name) if !skip.is_empty() && name == skip => parser.skip(),
+                    Event::Start(name) => out += &format!("<{}>", name.escape_ascii()),
+                    Event::Text(text) => out += &text.escape_ascii().to_string(),
+                    Event::End => out += "</>",
+                }
+            }
+            assert!(piece.is_empty());
+        }
+        parser.finish().map(|()| out)
+    }
+
+    fn whole(text: &str) -> Result<String, XmlError> {
+        read([text.as_bytes()], b"")
+    }
+
+    #[test]
+    fn documents_are_read_wherever_they_are_cut() {
+        for (text, events) in [
+            ("<a/>", "<a></>"),
+            ("<a></a>", "<a></>"),
+            ("<a >x</a\r\n>\n", "<a>x</>"),
+            ("\u{feff}<a>x</a>", "<a>x</>"),
+            ("\u{feff}<?xml version=\"1.0\" encoding='utf-8' standalone=\"yes\"?>\n<a/>", "<a></>"),
+            (
+                "<?xml version=\"1.0\"?><?xml-stylesheet encoding=\"x\"?><!-- <b> -- --><a/>",
+                "<a></>",
+            ),
+            ("<s3:a xmlns:s3=\"http://s3.amazonaws.com/doc/2006-03-01/\">1</s3:a>", "<a>1</>"),
+            ("<a b=\"/>'\" c='\">'>x<b/>y<b d='&'/></a>", "<a>x<b></>y<b></></>"),
+            ("<a>&lt;&gt;&amp;&quot;&apos;</a>", "<a><>&\\\"\\\'</>"),
+            ("<a>x&#1;&#x1;&#x1F600;&#228;</a>", "<a>x\\x01\\x01\\xf0\\x9f\\x98\\x80\\xc3\\xa4</>"),
+            ("<a><![CDATA[<b>&amp;]]]]><![CDATA[>]]></a>", "<a><b>&amp;]]></>"),
+            ("<a>x<!-- & -->y<?z ?>z</a><!-- -->\n<?end?>", "<a>xyz</>"),
+            ("<a>]]></a>", "<a>]]></>"),
+            ("<\u{e4}-.1>\u{65e5}</\u{e4}-.1>", "<\\xc3\\xa4-.1>\\xe6\\x97\\xa5</>"),
+            ("<a>\n  <b>1</b>\n</a>", "<a>\\n  <b>1</>\\n</>"),
+            ("<aa><aa>abcdefghijklmnopq</aa></aa>", "<aa><aa>abcdefghijklmnopq</></>"),
+        ] {
+            assert_eq!(whole(text).as_deref(), Ok(events), "{text}");
+            for at in 0..=text.len() {
+                let (a, b) = text.as_bytes().split_at(at);
+                assert_eq!(read([a, b], b"").as_deref(), Ok(events), "{text} at {at}");
+            }
+            assert_eq!(read(text.as_bytes().chunks(1), b"").as_deref(), Ok(events), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_none_is_refused() {
+        let deep = "<a>".repeat(MAX_DEPTH + 1);
+        let long = format!("<a {}>", "b".repeat(MAX_TOKEN));
+        let comment = format!("<a><!-- {} --></a>", "b".repeat(MAX_TOKEN));
+        for (text, error) in [
+            ("", XmlError::Cut),
+            (" \n", XmlError::Cut),
+            ("\u{feff}", XmlError::Cut),
+            ("<", XmlError::Cut),
+            ("<a", XmlError::Cut),
+            ("<a>", XmlError::Cut),
+            ("<a><b></b>", XmlError::Cut),
+            ("<a></a", XmlError::Cut),
+            ("<a/><!-- ", XmlError::Cut),
+            ("<a>&am", XmlError::Cut),
+            ("x", XmlError::BesideRoot),
+            ("\u{feff}\u{feff}<a/>", XmlError::BesideRoot),
+            ("\u{fffd}<a/>", XmlError::BesideRoot),
+            ("<a/>x", XmlError::BesideRoot),
+            ("<a/>&lt;", XmlError::BesideRoot),
+            ("<a/><![CDATA[]]>", XmlError::BesideRoot),
+            ("<a/><b/>", XmlError::BesideRoot),
+            ("<a/>\0", XmlError::BesideRoot),
+            ("<!DOCTYPE a>", XmlError::DocumentType),
+            ("<!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>", XmlError::DocumentType),
+            ("<a><!ELEMENT></a>", XmlError::DocumentType),
+            ("<a>&b;</a>", XmlError::Reference),
+            ("<a>&;</a>", XmlError::Reference),
+            ("<a>&#;</a>", XmlError::Reference),
+            ("<a>&#0;</a>", XmlError::Reference),
+            ("<a>&#xD800;</a>", XmlError::Reference),
+            ("<a>&#x110000;</a>", XmlError::Reference),
+            ("<a>&#99999999999;</a>", XmlError::Reference),
+            ("<a>&#+1;</a>", XmlError::Reference),
+            ("<a>& and so on without an end</a>", XmlError::Reference),
+            ("<a></b>", XmlError::OtherEnd),
+            ("<a></aa>", XmlError::OtherEnd),
+            ("<aa></a>", XmlError::OtherEnd),
+            ("<x:a></a>", XmlError::OtherEnd),
+            ("</a>", XmlError::OtherEnd),
+            ("<a/></a>", XmlError::OtherEnd),
+            ("<1/>", XmlError::Tag),
+            ("< a/>", XmlError::Tag),
+            ("<>", XmlError::Tag),
+            ("<:a/>", XmlError::Tag),
+            ("<a:/>", XmlError::Tag),
+            ("<a:b:c/>", XmlError::Tag),
+            ("<a$/>", XmlError::Tag),
+            ("<a/b>", XmlError::Tag),
+            ("<a <b>", XmlError::Tag),
+            ("<a b=\"<\"/>", XmlError::Tag),
+            ("<?xml version='1.0' encoding = 'ISO-8859-1'?><a/>", XmlError::Encoding),
+            (&deep, XmlError::TooDeep),
+            (&long, XmlError::TooLong),
+            (&comment, XmlError::TooLong),
+        ] {
+            assert_eq!(whole(text), Err(error), "{text}");
+            assert_eq!(read(text.as_bytes().chunks(1), b""), Err(error), "{text}");
+        }
+        let deep = "<a>".repeat(MAX_DEPTH) + &"</a>".repeat(MAX_DEPTH);
+        assert!(whole(&deep).is_ok());
+    }
+
+    #[test]
+    fn what_is_skipped_is_not_told() {
+        for (text, events) in [
+            ("<a><b>1</b><c>2</c></a>", "<a><c>2</></>"),
+            ("<a><b/><c/></a>", "<a><c></></>"),
+            ("<a><b><c/><b>x&y;<d>z</d></b>&lt;<![CDATA[<c>]]></b>2</a>", "<a>2</>"),
+            ("<b><a/></b>", ""),
+            ("<b/>", ""),
+        ] {
+            for size in 1..=text.len() {
+                assert_eq!(
+                    read(text.as_bytes().chunks(size), b"b").as_deref(),
+                    Ok(events),
+                    "{text}"
+                );
+            }
+        }
+        assert_eq!(read([&b"<a><b><c></b></a>"[..]], b"b"), Err(XmlError::OtherEnd));
+        assert_eq!(read([&b"<a><b>"[..]], b"b"), Err(XmlError::Cut));
+    }
+
+    proptest! {
+        #[test]
+        fn cuts_change_nothing(
+            text in proptest::collection::vec("<a>|</a>|<b/>|<b c='>'>|</b>|&amp;|&#x41;|<!---->|x{0,20}|\
+                <!\\[CDATA\\[z|\\]\\]>|<|/|>|&|;| ", 0..12),
+            sizes in proptest::collection::vec(1_usize..9, 1..9),
+        ) {
+            let text = format!("<a>{}</a>", text.concat());
+            let (mut pieces, mut rest, mut sizes) = (Vec::new(), text.as_bytes(), sizes.iter().cycle());
+            while !rest.is_empty() {
+                let (piece, behind) = rest.split_at(rest.len().min(*sizes.next().unwrap()));
+                pieces.push(piece);
+                rest = behind;
+            }
+            prop_assert_eq!(read(pieces, b"b"), read([text.as_bytes()], b"b"));
+        }
+    }
+}
