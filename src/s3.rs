@@ -7,6 +7,8 @@ pub mod error_body;
 pub mod folder;
 pub mod object;
 pub mod reported;
+#[allow(dead_code)]
+pub mod time;
 pub mod version;
 #[allow(dead_code)]
 pub mod xml;
