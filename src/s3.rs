@@ -7,8 +7,12 @@ pub mod error_body;
 pub mod folder;
 pub mod object;
 pub mod reported;
+// Until a worker asks them.
+#[allow(dead_code)]
+pub mod sources;
 #[allow(dead_code)]
 pub mod time;
 pub mod version;
 #[allow(dead_code)]
 pub mod xml;
+pub mod zeroed;
