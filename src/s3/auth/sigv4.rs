@@ -4,6 +4,8 @@
 //! Using Query Parameters" (Amazon S3 API Reference). For S3 the path is encoded once and never
 //! normalised: what is signed is the request target as it goes on the wire.
 
+pub mod form;
+
 use std::cell::RefCell;
 use std::io::{self, Write};
 use std::rc::Rc;
@@ -135,13 +137,7 @@ impl Signer {
 
     /// The length in bytes of what [`Signer::authorize`] writes.
     pub fn authorization_len(&self, owner: Option<&str>) -> usize {
-        let names = names(&self.headers(b"", b"", owner)).map(|n| n.len() + 1).sum::<usize>() - 1;
-        let id = self.credentials.access_key_id().len();
-        ALGORITHM.len()
-            + CREDENTIAL.len()
-            + (id + "/YYYYMMDD".len() + self.scope.len())
-            + (SIGNED_HEADERS.len() + names)
-            + (SIGNATURE.len() + 64)
+        self.value_len(&self.headers(b"", b"", owner))
     }
 
     /// Writes the value of `Authorization`. With it go `x-amz-date` (the stamp),
@@ -150,7 +146,7 @@ impl Signer {
     ///
     /// # Errors
     /// When `out` is shorter than [`Signer::authorization_len`].
-    pub fn authorize(&self, ask: &Ask, stamp: &Stamp, mut out: &mut [u8]) -> io::Result<()> {
+    pub fn authorize(&self, ask: &Ask, stamp: &Stamp, out: &mut [u8]) -> io::Result<()> {
         let headers = self.headers(ask.host, stamp.as_bytes(), ask.owner);
         let (path, query) = split(ask.target);
         let canonical = Canonical {
@@ -161,7 +157,26 @@ impl Signer {
             payload: UNSIGNED_PAYLOAD,
         };
         let signature = self.sign(&canonical, stamp);
+        self.write_value(&headers, stamp, &signature, out)
+    }
 
+    fn value_len(&self, headers: &[Header]) -> usize {
+        let names = names(headers).map(|n| n.len() + 1).sum::<usize>() - 1;
+        let id = self.credentials.access_key_id().len();
+        ALGORITHM.len()
+            + CREDENTIAL.len()
+            + (id + "/YYYYMMDD".len() + self.scope.len())
+            + (SIGNED_HEADERS.len() + names)
+            + (SIGNATURE.len() + 64)
+    }
+
+    fn write_value(
+        &self,
+        headers: &[Header],
+        stamp: &Stamp,
+        signature: &[u8; 64],
+        mut out: &mut [u8],
+    ) -> io::Result<()> {
         out.write_all(ALGORITHM.as_bytes())?;
         out.write_all(CREDENTIAL.as_bytes())?;
         out.write_all(self.credentials.access_key_id().as_bytes())?;
@@ -169,12 +184,12 @@ impl Signer {
         out.write_all(&stamp.day())?;
         out.write_all(self.scope.as_bytes())?;
         out.write_all(SIGNED_HEADERS.as_bytes())?;
-        for (i, name) in names(&headers).enumerate() {
+        for (i, name) in names(headers).enumerate() {
             out.write_all(if i > 0 { b";" } else { b"" })?;
             out.write_all(name.as_bytes())?;
         }
         out.write_all(SIGNATURE.as_bytes())?;
-        out.write_all(&signature)
+        out.write_all(signature)
     }
 
     fn headers<'a>(
