@@ -7,6 +7,7 @@ pub mod container;
 pub mod error;
 pub mod instance;
 pub mod json;
+pub mod sts;
 pub mod uri;
 
 use error::SourceError;
