@@ -7,9 +7,8 @@ pub mod error_body;
 pub mod folder;
 pub mod object;
 pub mod reported;
-// Until a worker asks them.
-#[allow(dead_code)]
 pub mod sources;
+pub mod time;
 pub mod version;
 pub mod xml;
 pub mod zeroed;

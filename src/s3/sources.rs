@@ -8,12 +8,12 @@ pub mod error;
 pub mod instance;
 pub mod json;
 pub mod sts;
-pub mod time;
 pub mod uri;
 
 use error::SourceError;
 
 use super::auth::credentials::Credentials;
+use super::time;
 use super::zeroed::Zeroed;
 
 /// The longest access key ID that is believed, in bytes ("AccessKey", IAM API Reference).
@@ -141,7 +141,7 @@ impl Keys {
         }
         let expires = match &expiration {
             Some(text) => {
-                Some(time::unix_seconds(text).ok_or(SourceError::Field(expiration_name))?)
+                Some(time::seconds(text.as_bytes()).ok_or(SourceError::Field(expiration_name))?)
             }
             None => None,
         };

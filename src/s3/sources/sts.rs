@@ -4,9 +4,9 @@
 use core::str;
 
 use super::error::{is_busy, Code, SourceError};
-use super::{time, Keys, Reply, Request, Step};
+use super::{Keys, Reply, Request, Step};
 use crate::s3::auth::sigv4::form::FORM;
-use crate::s3::auth::sigv4::Signer;
+use crate::s3::auth::sigv4::{Signer, Stamp};
 use crate::s3::object::is_unreserved;
 use crate::s3::xml::{Event, Parser};
 use crate::s3::zeroed::Zeroed;
@@ -76,7 +76,7 @@ impl Role {
         if let Some(id) = &self.external_id {
             field(&mut form, "ExternalId", id);
         }
-        let headers = signer.sign_form(host, &form, &time::stamp(now));
+        let headers = signer.sign_form(host, &form, &Stamp::at(now));
         let request = Request::new("POST", "/").with_body(form);
         headers.into_iter().fold(request, |request, (name, value)| request.with_header(name, value))
     }

@@ -4,10 +4,19 @@
 use sha2::{Digest, Sha256};
 
 use super::{hex, Canonical, Header, Signer, Stamp};
+use crate::s3::time::{civil, Civil};
 use crate::s3::zeroed::Zeroed;
 
 /// The `Content-Type` of a form.
 pub const FORM: &str = "application/x-www-form-urlencoded";
+
+impl Stamp {
+    /// Takes a time in Unix seconds.
+    pub fn at(seconds: i64) -> Self {
+        let Civil { year, month, day, hour, minute, second, .. } = civil(seconds);
+        Stamp::new([year, month, day, hour, minute, second])
+    }
+}
 
 impl Signer {
     /// Signs a form that is posted to `/` on a host.
@@ -65,7 +74,6 @@ mod tests {
 
     use super::*;
     use crate::s3::auth::credentials::Credentials;
-    use crate::s3::sources::time::stamp;
 
     fn signer(id: &str, secret: &str, token: Option<&str>, region: &str, service: &str) -> Signer {
         let credentials = Credentials::new(id, secret, token).ok().unwrap();
@@ -98,6 +106,12 @@ mod tests {
              SignedHeaders=content-type;host;x-amz-date, \
              Signature=ff11897932ad3f4e8b18135d722051e5ac45fc38421b1da7b9d196a0fe09473a"
         );
+    }
+
+    #[test]
+    fn stamps_are_of_a_time() {
+        assert_eq!(Stamp::at(1_795_600_800).as_bytes(), b"20261125T100000Z");
+        assert_eq!(Stamp::at(0), Stamp::new([1970, 1, 1, 0, 0, 0]));
     }
 
     /// What AWS's own signer adds to the same request: its headers, lower-case and sorted.
@@ -148,7 +162,7 @@ mod tests {
             at in 0_u64..8_000_000_000,
         ) {
             let signer = signer(&id, &secret, token.as_deref(), &region, "sts");
-            let ours = signer.sign_form(&host, &body, &stamp(at as i64));
+            let ours = signer.sign_form(&host, &body, &Stamp::at(at as i64));
             let ours = ours.iter().map(|(name, value)| (name.to_lowercase(), value.to_string()));
             let mut ours: Vec<_> = ours.collect();
             ours.sort();
