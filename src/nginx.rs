@@ -12,6 +12,8 @@ pub mod resolve;
 pub mod resolver;
 pub mod session;
 pub mod sockaddr;
+#[allow(dead_code)]
+pub mod task;
 pub mod template;
 pub mod upstream;
 pub mod value;

@@ -1,6 +1,7 @@
 //! Questions to DNS that no request waits for.
 
 use core::ffi::{c_void, CStr};
+use core::ptr::NonNull;
 use core::{fmt, ptr, slice};
 use std::net::SocketAddr;
 
@@ -23,6 +24,7 @@ pub enum Answer {
 }
 
 /// Why there is no answer: nginx's number for it.
+#[derive(Debug)]
 pub struct Reason(isize);
 
 impl fmt::Display for Reason {
@@ -39,8 +41,22 @@ pub trait Asker {
     fn take(&self, answer: Answer);
 }
 
+/// A question that was asked.
+pub struct Question(NonNull<ngx_resolver_ctx_t>);
+
+impl Question {
+    /// Takes it back: there will be no answer.
+    ///
+    /// # Safety
+    /// It has not been answered, and its configuration lives.
+    pub unsafe fn cancel(self) {
+        // SAFETY: the caller's promise: nginx still has its context.
+        unsafe { ngx_resolve_name_done(self.0.as_ptr()) }
+    }
+}
+
 /// Asks the name servers for a name's addresses. The answer may come at once: the resolver may know it. A worker
-/// that shuts down does not wait for it.
+/// that shuts down does not wait for it. Returns the question, unless it could not be asked.
 ///
 /// # Safety
 /// nginx writes to the name (it makes it lower-case), which outlives the answer, as `asker` does. They
@@ -50,24 +66,26 @@ pub unsafe fn ask<A: Asker>(
     name: ngx_str_t,
     timeout: ngx_msec_t,
     asker: *const A,
-) {
+) -> Option<Question> {
     // SAFETY: the caller's promises; nginx frees the context of a question that it refuses.
     unsafe {
         // Without a name server nginx returns a pointer that is none.
         if (*resolver).connections.nelts > 0 {
-            if let Some(ctx) = ngx_resolve_start(resolver, ptr::null_mut()).as_mut() {
+            if let Some(mut context) = NonNull::new(ngx_resolve_start(resolver, ptr::null_mut())) {
+                let ctx = context.as_mut();
                 ctx.name = name;
                 ctx.handler = Some(answered::<A>);
                 ctx.data = asker.cast_mut().cast::<c_void>();
                 ctx.timeout = timeout;
                 ctx.set_cancelable(1);
                 if ngx_resolve_name(ctx) == NGX_OK as ngx_int_t {
-                    return;
+                    return Some(Question(context));
                 }
             }
         }
         (*asker).take(Answer::Failure(Reason(NGX_ERROR as isize)));
     }
+    None
 }
 
 unsafe extern "C" fn answered<A: Asker>(ctx: *mut ngx_resolver_ctx_t) {
