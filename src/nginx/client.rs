@@ -113,7 +113,7 @@ async unsafe fn connect(
     let mut last = ClientError::NoAddress;
     for (tried, address) in addresses.iter().enumerate() {
         // The clock may turn over.
-        let left = deadline.wrapping_sub(now()).cast_signed().max(0).cast_unsigned();
+        let left = (deadline.wrapping_sub(now()) as isize).max(0).unsigned_abs();
         let part = left / (addresses.len() - tried);
         // SAFETY: the caller's promises.
         let opened = unsafe { Connection::open(SocketAddr::new(*address, port), log) };

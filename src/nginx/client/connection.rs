@@ -13,7 +13,8 @@ use ngx::ffi::{
     ngx_close_connection, ngx_connection_log_error_e_NGX_ERROR_INFO, ngx_connection_t,
     ngx_destroy_pool, ngx_event_connect_peer, ngx_event_get_peer, ngx_event_t,
     ngx_handle_read_event, ngx_handle_write_event, ngx_int_t, ngx_log_t, ngx_peer_connection_t,
-    ngx_ssl_shutdown, ngx_str_t, NGX_AGAIN, NGX_DECLINED, NGX_LOG_ALERT, NGX_LOG_DEBUG, NGX_OK,
+    ngx_ssl_shutdown, ngx_str_t, SSL_get_shutdown, NGX_AGAIN, NGX_DECLINED, NGX_LOG_ALERT,
+    NGX_LOG_DEBUG, NGX_OK, SSL_RECEIVED_SHUTDOWN,
 };
 
 use super::error::{ClientError, Stage};
@@ -174,6 +175,7 @@ impl Connection {
             let Some(recv) = c.recv else { return Poll::Ready(Err(ClientError::NoConnection)) };
             // SAFETY: nginx writes as many bytes as fit.
             match unsafe { recv(c, buffer.as_mut_ptr(), buffer.len()) } {
+                0 if is_cut(c) => Poll::Ready(Err(lost(c, Stage::Receiving))),
                 n @ 0.. => Poll::Ready(Ok(n.unsigned_abs())),
                 n if n == NGX_AGAIN as isize => Poll::Pending,
                 _ => Poll::Ready(Err(lost(c, Stage::Receiving))),
@@ -217,6 +219,15 @@ fn quiet(log: &ngx_log_t) -> ngx_log_t {
     };
     let (handler, data, action) = (None, ptr::null_mut(), ptr::null_mut());
     ngx_log_t { log_level: level, connection: 0, handler, data, action, ..*log }
+}
+
+/// Whether TLS ended without the other side's close_notify: nginx takes a reset for an end.
+fn is_cut(c: &ngx_connection_t) -> bool {
+    // SAFETY: a connection that speaks TLS has it until it is closed.
+    unsafe {
+        let Some(tls) = c.ssl.as_ref() else { return false };
+        SSL_get_shutdown(tls.connection) & SSL_RECEIVED_SHUTDOWN as i32 == 0
+    }
 }
 
 /// Why nginx could not read or write. The system's reason is told as far as it can be one of the connection:
