@@ -100,7 +100,7 @@ pub static mut COMMANDS: [ngx_command_t; DIRECTIVES.len() + 2] = {
         i += 1;
     }
     commands[i] = ngx_command_t {
-        name: constant(b"s3_private_bucket_credentials"),
+        name: constant(c"s3_private_bucket_credentials".to_bytes()),
         type_: (NGX_HTTP_MAIN_CONF | NGX_CONF_BLOCK | NGX_CONF_TAKE1) as ngx_uint_t,
         set: Some(credentials::block),
         conf: NGX_HTTP_MAIN_CONF_OFFSET,
