@@ -19,6 +19,7 @@ TARGETS = {
     "credentials": "credentials files and secrets",
     "scope": "signatures and presigned URLs of any scope, verified from their text",
     "answer": "S3's error bodies, statuses and headers",
+    "source": "sources of keys: their addresses and answers, what they are asked",
     "directive": "endpoints, bucket names, regions, resolv.conf",
 }
 

@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::s3::zeroed::Zeroed;
+
 /// Why credentials are refused. No message has a value in it.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum CredentialsError {
@@ -25,12 +27,13 @@ pub enum CredentialsError {
     NotText,
 }
 
-/// An access key, and the token of a session. It has no `Debug`, so that no log can show it.
+/// An access key, and the token of a session. It has no `Debug`, so that no log can show it, and its memory is
+/// zeroed when it is dropped.
 #[derive(PartialEq, Eq)]
 pub struct Credentials {
     access_key_id: Box<str>,
-    secret_access_key: Box<str>,
-    session_token: Option<Box<str>>,
+    secret_access_key: Zeroed,
+    session_token: Option<Zeroed>,
 }
 
 impl Credentials {
@@ -67,7 +70,7 @@ impl Credentials {
     pub fn in_file(bytes: &[u8], profile: &str) -> Result<Self, CredentialsError> {
         let text = core::str::from_utf8(bytes).map_err(|_| CredentialsError::NotText)?;
         let (mut found, mut inside) = (false, false);
-        let mut values: [Option<String>; 3] = Default::default();
+        let mut values: [Option<Zeroed>; 3] = Default::default();
         // The property that a line indented deeper than it would continue.
         let mut last: Option<(usize, Option<usize>)> = None;
 
@@ -92,7 +95,7 @@ impl Credentials {
                 let name = name.trim_end().to_ascii_lowercase();
                 let key = KEYS.iter().position(|k| *k == name);
                 if let Some(key) = key {
-                    values[key] = Some(without_comment(value).to_owned());
+                    values[key] = Some(without_comment(value).into());
                 }
                 last = Some((indent, key));
             }

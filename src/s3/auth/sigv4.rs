@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use super::credentials::Credentials;
 use crate::s3::sources::MAX_ACCESS_KEY_ID;
 use crate::s3::object::encode_argument;
+use crate::s3::zeroed::Zeroed;
 
 /// The value of `x-amz-content-sha256`: the requests have no body.
 pub const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
@@ -108,7 +109,7 @@ pub struct Signer {
     /// The credential scope in a query behind the day, encoded.
     encoded_scope: String,
     encoded_id: String,
-    encoded_token: Option<String>,
+    encoded_token: Option<Zeroed>,
     /// The day's signing key, as the two states that HMAC begins with.
     key: RefCell<Option<([u8; 8], Hmac<Sha256>)>>,
 }
@@ -125,7 +126,9 @@ impl Signer {
             scope: scope(region, service),
             encoded_scope: encode_argument(scope(region, service).as_bytes()),
             encoded_id: encode_argument(credentials.access_key_id().as_bytes()),
-            encoded_token: credentials.session_token().map(|t| encode_argument(t.as_bytes())),
+            encoded_token: credentials
+                .session_token()
+                .map(|t| encode_argument(t.as_bytes()).into()),
             key: RefCell::default(),
             credentials,
         }
@@ -317,8 +320,9 @@ impl Signer {
         match &*known {
             Some((of, key)) if *of == day => key.clone(),
             _ => {
-                let secret = self.credentials.secret_access_key();
-                let mut key = keyed(format!("AWS4{secret}").as_bytes());
+                let mut secret = Zeroed::from("AWS4");
+                secret.push_str(self.credentials.secret_access_key());
+                let mut key = keyed(secret.as_bytes());
                 key.update(&day);
                 for part in self.scope.split('/').skip(1) {
                     key = keyed(&key.finalize().into_bytes());

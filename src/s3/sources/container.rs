@@ -4,6 +4,7 @@
 use core::str;
 
 use super::error::{is_busy, Code, SourceError};
+use super::sts::{is_role_arn, role_name};
 use super::{json, Keys, Reply, Request, Step};
 
 /// The longest authorization token that is sent, in bytes: those of EKS are JWTs of one or two KiB.
@@ -35,12 +36,8 @@ pub fn begin(target: &str, authorization: Option<&[u8]>) -> Result<Request, Sour
 /// # Errors
 /// Why there are no keys.
 pub fn answer(reply: &Reply, now: i64) -> Result<Step, SourceError> {
-    let names = ["AccessKeyId", "SecretAccessKey", "Token", "Expiration"];
     match reply.status {
-        200 => {
-            let found = json::texts(reply.body, names);
-            Keys::new(names, found.ok_or(SourceError::Answer("JSON object"))?, now).map(Step::Done)
-        }
+        200 => keys(reply.body, now).map(Step::Done),
         status @ (400.. | ..200) => {
             let code = json::texts(reply.body, ["code"]).and_then(|[code]| Code::new(&code?));
             Err(match is_busy(status, code.as_deref()) {
@@ -50,6 +47,16 @@ pub fn answer(reply: &Reply, now: i64) -> Result<Step, SourceError> {
         }
         status => Err(SourceError::Status(status)),
     }
+}
+
+/// The keys of an answer with the status 200. ECS names the role too.
+fn keys(body: &[u8], now: i64) -> Result<Keys, SourceError> {
+    let names = ["AccessKeyId", "SecretAccessKey", "Token", "Expiration"];
+    let [id, secret, token, expiration] = names;
+    let found = json::texts(body, [id, secret, token, expiration, "RoleArn"]);
+    let [id, secret, token, expiration, role] = found.ok_or(SourceError::Answer("JSON object"))?;
+    let role = role.filter(|arn| is_role_arn(arn)).map(|arn| role_name(&arn).to_owned());
+    Ok(Keys { of: role, ..Keys::new(names, [id, secret, token, expiration], now)? })
 }
 
 #[cfg(test)]
@@ -112,12 +119,15 @@ mod tests {
 
     #[test]
     fn the_answer_has_keys() {
-        let body = r#"{"RoleArn":"arn:aws:iam::1:role/a","AccessKeyId":"AKID","SecretAccessKey":"s",
+        let body = r#"{"RoleArn":"arn:aws:iam::123456789012:role/a/media","AccessKeyId":"AKID","SecretAccessKey":"s",
             "Token":"t","Expiration":"2026-11-25T10:00:01Z"}"#;
         let keys = told(200, body).ok().unwrap();
         assert_eq!(keys.credentials.access_key_id(), "AKID");
         assert_eq!((keys.credentials.session_token(), keys.expires), (Some("t"), Some(NOW + 1)));
-        let keys = told(200, r#"{"AccessKeyId":"AKID","SecretAccessKey":"s"}"#).ok().unwrap();
+        assert_eq!(keys.of.as_deref(), Some("media"));
+        let keys = told(200, r#"{"AccessKeyId":"AKID","SecretAccessKey":"s","RoleArn":"\n"}"#);
+        let keys = keys.ok().unwrap();
+        assert_eq!(keys.of, None);
         assert_eq!((keys.credentials.session_token(), keys.expires), (None, None));
     }
 

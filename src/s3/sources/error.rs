@@ -50,9 +50,9 @@ pub enum SourceError {
     TokenRefused,
     /// IMDS names a role and does not know it.
     #[error(
-        "the metadata service has no keys of the role (status {0}); was the role just changed?"
+        "the metadata service has no keys of the role (status 404); was the role just changed?"
     )]
-    NoRole(u16),
+    NoRole,
     /// IMDS could not assume the role.
     #[error(
         "the metadata service could not get keys of the role{}; does the role exist, and does its trust \
@@ -119,7 +119,7 @@ impl SourceError {
     /// others, which somebody has to cure, it is asked each minute.
     pub fn passes(&self) -> bool {
         match self {
-            SourceError::Busy { .. } | SourceError::NoRole(_) | SourceError::TokenRefused => true,
+            SourceError::Busy { .. } | SourceError::NoRole | SourceError::TokenRefused => true,
             SourceError::Answer(_) | SourceError::Field(_) | SourceError::WebIdentity => true,
             SourceError::NoProfile
             | SourceError::MetadataOff

@@ -77,7 +77,7 @@ impl Instance {
             }
             (Asked::Roles, 404) => Err(SourceError::NoProfile),
             (Asked::Keys(role), 200) => keys(reply.body, role, now).map(Step::Done),
-            (Asked::Keys(_), 404) => Err(SourceError::NoRole(404)),
+            (Asked::Keys(_), 404) => Err(SourceError::NoRole),
             (Asked::Roles | Asked::Keys(_), status) => Err(SourceError::Status(status)),
         }
     }
@@ -270,7 +270,7 @@ mod tests {
             (&[token, reply(200, "a?x")], SourceError::Answer(no_list)),
             (&[token, reply(200, "a\r\r\nb")], SourceError::Answer(no_list)),
             (&[token, reply(200, &long)], SourceError::Answer(no_list)),
-            (&[token, list, reply(404, "")], SourceError::NoRole(404)),
+            (&[token, list, reply(404, "")], SourceError::NoRole),
             (&[token, list, reply(200, failed)], not_assumed("AssumeRoleUnauthorizedAccess")),
             (&[token, list, reply(200, r#"{"Code":"a b"}"#)], not_assumed("")),
             (&[token, list, reply(200, "<html>")], SourceError::Answer("JSON object")),

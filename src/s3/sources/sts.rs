@@ -36,6 +36,11 @@ pub fn is_role_arn(text: &str) -> bool {
         && role.is_some_and(|role| !role.is_empty() && !role.ends_with('/'))
 }
 
+/// The role's name, without its path, for what [`is_role_arn`] has seen.
+pub fn role_name(arn: &str) -> &str {
+    arn.rsplit('/').next().unwrap_or_default()
+}
+
 /// Returns whether a session can be called so: 2 to 64 letters, digits and bytes of `_+=,.@-`.
 pub fn is_session_name(text: &str) -> bool {
     has_bytes(text, 2..=64, b"_+=,.@-")
@@ -94,7 +99,7 @@ impl Role {
                 // A role's keys are never without these.
                 let [id, secret, token, expiration] = found.map(Option::unwrap_or_default);
                 let parts = [id, secret, token, expiration].map(Some);
-                let of = self.arn.rsplit('/').next().map(str::to_owned);
+                let of = Some(role_name(&self.arn).to_owned());
                 Ok(Step::Done(Keys { of, ..Keys::new(names, parts, now)? }))
             }
             status @ (400.. | ..200) => {
