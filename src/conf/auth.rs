@@ -142,6 +142,10 @@ struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
+    fn profile(&self) -> &str {
+        self.profile.unwrap_or("default")
+    }
+
     /// Whether none of the words that tell a key is there.
     fn has_no_key(&self) -> bool {
         !self.env
@@ -216,12 +220,21 @@ pub unsafe fn file(cf: *mut ngx_conf_t, args: &[ngx_str_t]) -> Result<Origin, Co
         return Err(ConfError::NoFile);
     };
     // SAFETY: the caller's promise.
-    unsafe {
-        let (first, _) = credentials(cf, &source)?;
-        let path = full_name(cf, path.as_bytes())?.into();
-        let profile = source.profile.unwrap_or("default").into();
-        Ok(Origin::File { path, profile, first })
-    }
+    let (path, first) = unsafe { shared_file(cf, path, source.profile()) }?;
+    Ok(Origin::File { path: path.into(), profile: source.profile().into(), first })
+}
+
+/// Reads a profile of a file of AWS's tools. Returns its absolute path too.
+unsafe fn shared_file(
+    cf: *mut ngx_conf_t,
+    path: &str,
+    profile: &str,
+) -> Result<(String, Rc<Credentials>), ConfError> {
+    // SAFETY: cf is nginx's context.
+    let (path, bytes) = unsafe { read_private(cf, "credentials", path.as_bytes()) }?;
+    let credentials = Credentials::in_file(&bytes, profile)
+        .map_err(|error| ConfError::Credentials { place: "the file", error })?;
+    Ok((path, Rc::new(credentials)))
 }
 
 /// Reads the arguments behind `sigv4`.
@@ -230,8 +243,7 @@ unsafe fn sigv4(cf: *mut ngx_conf_t, args: &[ngx_str_t]) -> Result<Auth, ConfErr
     let (keys, identity) = match (source.word, source.credentials) {
         (None, None) => {
             // SAFETY: cf is nginx's context.
-            let (credentials, identity) = unsafe { credentials(cf, &source) }?;
-            (SigningKeys::Fixed(credentials), identity)
+            unsafe { signing_keys(cf, &source) }?
         }
         (Some(word), None) if source.has_no_key() => {
             (SigningKeys::Source(word.text().into()), String::new())
@@ -251,22 +263,22 @@ unsafe fn sigv4(cf: *mut ngx_conf_t, args: &[ngx_str_t]) -> Result<Auth, ConfErr
 }
 
 /// Reads a key. Returns where it is from too, for [`Auth::Sigv4`].
-unsafe fn credentials(
+unsafe fn signing_keys(
     cf: *mut ngx_conf_t,
     source: &Source,
-) -> Result<(Rc<Credentials>, String), ConfError> {
+) -> Result<(SigningKeys, String), ConfError> {
     let invalid = |place| move |error| ConfError::Credentials { place, error };
     match (source.file, source.env, source.access_key_id, source.secret_access_key) {
         (Some(path), false, None, None) => {
             // SAFETY: cf is nginx's context.
-            let (path, bytes) = unsafe { read_private(cf, "credentials", path.as_bytes()) }?;
-            let profile = source.profile.unwrap_or("default");
-            let credentials = Credentials::in_file(&bytes, profile).map_err(invalid("the file"))?;
-            Ok((Rc::new(credentials), format!("file {path} {profile}")))
+            let (path, first) = unsafe { shared_file(cf, path, source.profile()) }?;
+            let (path, profile) = (path.into(), source.profile().into());
+            let identity = format!("file {path} {profile}");
+            Ok((SigningKeys::File { path, profile, first }, identity))
         }
         _ if source.profile.is_some() => Err(ConfError::NoKey),
         (None, true, None, None) => {
-            environment().map(|credentials| (credentials, "env".to_owned()))
+            Ok((SigningKeys::Fixed(environment()?), "env".to_owned()))
         }
         (None, false, Some(id), Some(secret)) => {
             let credentials = match secret.strip_prefix("data:") {
@@ -283,7 +295,7 @@ unsafe fn credentials(
                         .map_err(invalid("the file"))
                 }
             };
-            Ok((Rc::new(credentials?), format!("key {id}")))
+            Ok((SigningKeys::Fixed(Rc::new(credentials?)), format!("key {id}")))
         }
         _ => Err(ConfError::NoKey),
     }

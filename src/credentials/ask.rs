@@ -38,7 +38,7 @@ pub enum Failure {
     #[error("cannot read the {0} file as the user of nginx's workers ({1})")]
     File(&'static str, io::Error),
     /// A file of AWS's tools.
-    #[error("cannot use the credentials in the file: {0}; those that it had before stay in use")]
+    #[error("cannot use the credentials in the file: {0}")]
     Credentials(#[from] CredentialsError),
     /// Other keys are needed first.
     #[error("it asks with the keys of \"{0}\", which are not there")]

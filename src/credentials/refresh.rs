@@ -1,6 +1,7 @@
 //! One endless task for each source, in one process of nginx: it keeps the keys of the source fresh.
 
 use core::ptr::NonNull;
+use std::io::ErrorKind;
 use std::rc::Rc;
 
 use ngx::ffi::{ngx_log_t, ngx_msec_t, ngx_random, ngx_time};
@@ -72,8 +73,7 @@ fn is_base_awaited(source: &Source, slot: &Slot) -> bool {
 
 /// Shows what an attempt has brought, and when the next one is.
 fn settle(source: &Source, slot: &Slot, result: Result<Option<Keys>, Failure>, report: &mut Report) {
-    // SAFETY: it reads and writes the C library's own state.
-    let jitter = (unsafe { ngx_random() } as u32) << 1;
+    let jitter = (ngx_random() as u32) << 1;
     let now = ngx_time();
     let pace = source.pace();
     let failure = match result {
@@ -92,6 +92,13 @@ fn settle(source: &Source, slot: &Slot, result: Result<Option<Keys>, Failure>, r
                 return;
             }
             Failure::Size
+        }
+        Err(Failure::File(_, error))
+            if pace == Pace::Watched && error.kind() == ErrorKind::PermissionDenied =>
+        {
+            slot.keep(None, after_success(pace, now, None, true, jitter));
+            report.unreadable();
+            return;
         }
         Err(failure) => failure,
     };

@@ -53,6 +53,20 @@ impl Report {
         );
     }
 
+    /// The file can be read by the master process only.
+    pub fn unreadable(&mut self) {
+        if self.told.is_none() {
+            let name = &self.name;
+            ngx_log_error!(
+                NGX_LOG_NOTICE,
+                self.log.as_ptr(),
+                "s3_private_bucket: credentials \"{name}\": the user of nginx's workers cannot read the \
+                 file, so that a change of it needs a reload"
+            );
+            self.told = Some((String::new(), 0, false));
+        }
+    }
+
     /// An attempt failed, at `now` in Unix seconds.
     pub fn failure(&mut self, failure: &Failure, slot: &Slot, now: i64) {
         let left = slot.expires().map(|expires| expires - now);

@@ -35,6 +35,8 @@ pub enum Auth {
 pub enum SigningKeys {
     /// A key that stays.
     Fixed(Rc<Credentials>),
+    /// A file of AWS's tools, which is read again when it changes, and what it held.
+    File { path: Box<str>, profile: Box<str>, first: Rc<Credentials> },
     /// Keys that are renewed, by the name of their source.
     Source(Box<str>),
 }

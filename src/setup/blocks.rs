@@ -18,7 +18,7 @@ pub enum Origin {
     /// A key that stays, and where it is from.
     Fixed(Rc<Credentials>, Box<str>),
     /// A file of AWS's tools, and what it held when the configuration was read.
-    File { path: PathBuf, profile: Box<str>, first: Rc<Credentials> },
+    File { path: Box<str>, profile: Box<str>, first: Rc<Credentials> },
 }
 
 /// A source that has a word.

@@ -179,7 +179,7 @@ impl Plan<'_> {
                 all.push(("X-Amz-Content-Sha256", UNSIGNED_PAYLOAD.to_owned()));
                 let token = match keys {
                     SigningKeys::Fixed(key) => key.session_token().map(literal),
-                    SigningKeys::Source(_) => Some(format!("${TOKEN}")),
+                    SigningKeys::File { .. } | SigningKeys::Source(_) => Some(format!("${TOKEN}")),
                 };
                 all.extend(token.map(|token| ("X-Amz-Security-Token", token)));
             }

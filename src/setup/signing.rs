@@ -54,14 +54,15 @@ pub unsafe fn whose(
     };
     let resolved = match keys {
         SigningKeys::Fixed(key) => Resolved::Fixed(key.clone(), identity.clone()),
+        SigningKeys::File { path, profile, first } => {
+            sources::of_file(work, path, profile, first.clone())
+        }
         // SAFETY: cf is nginx's context.
         SigningKeys::Source(name) => unsafe { sources::resolve(cf, work, name) }?,
     };
     let (keys, identity) = match &resolved {
         Resolved::Fixed(key, identity) => (SigningKeys::Fixed(key.clone()), identity.clone()),
-        Resolved::Source(source) => {
-            (keys.clone(), format!("source {}", source.description).into())
-        }
+        Resolved::Source(source) => (keys.clone(), source.description.clone()),
     };
     Ok((Rc::new(Auth::Sigv4 { keys, service: service.clone(), identity }), Some(resolved)))
 }

@@ -100,6 +100,26 @@ pub struct Refused {
     error: SourcesError,
 }
 
+/// The source of a file of AWS's tools, and what it held when the configuration was read.
+pub fn of_file(
+    work: &mut Work,
+    path: &str,
+    profile: &str,
+    first: Rc<Credentials>,
+) -> Resolved {
+    let description = format!("file {path} {profile}");
+    // No block has a name with spaces.
+    if let Some((_, known)) = work.resolved.iter().find(|(known, _)| **known == *description) {
+        return known.clone();
+    }
+    let kind = Kind::File { path: path.into(), profile: profile.into(), first };
+    let digest = fingerprint(&description);
+    let source = Source::new(path, kind, WAIT, description.clone(), digest);
+    let made = Resolved::Source(Rc::new(source));
+    work.resolved.push((description.into(), made.clone()));
+    made
+}
+
 /// Looks at all blocks, whether they are used or not.
 ///
 /// # Errors
@@ -194,9 +214,7 @@ unsafe fn make(
         }
         Origin::File { path, profile, first } => {
             only(block, "file=path", &[])?;
-            let description = format!("file {} {profile}", path.display());
-            let (path, profile, first) = (path.clone(), profile.clone(), first.clone());
-            (Kind::File { path, profile, first }, description)
+            return Ok(of_file(work, path, profile, first.clone()));
         }
         Origin::Fixed(keys, from) => return Ok(Resolved::Fixed(keys.clone(), from.clone())),
         Origin::Block(name) => return Err(SourcesError::Unknown(name.clone())),
@@ -369,15 +387,7 @@ unsafe fn assume_role(
             Origin::Word(word) => named(cf, work, word.text(), path)?,
             Origin::Block(name) => named(cf, work, name, path)?,
             Origin::Fixed(keys, from) => Resolved::Fixed(keys.clone(), from.clone()),
-            Origin::File { path, profile, first } => {
-                let name = format!("{} from", block.name).into();
-                let source = Some(Origin::File {
-                    path: path.clone(),
-                    profile: profile.clone(),
-                    first: first.clone(),
-                });
-                make(cf, work, &Block { name, source, ..Block::default() }, &mut Vec::new())?
-            }
+            Origin::File { path, profile, first } => of_file(work, path, profile, first.clone()),
         }
     };
     let (from, asker) = match base {
