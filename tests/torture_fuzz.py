@@ -19,6 +19,7 @@ TARGETS = {
     "credentials": "credentials files and secrets",
     "scope": "signatures and presigned URLs of any scope, verified from their text",
     "answer": "S3's error bodies, statuses and headers",
+    "response": "answers of HTTP in pieces: their heads, and where their bodies end",
     "directive": "endpoints, bucket names, regions, resolv.conf",
 }
 
