@@ -76,7 +76,7 @@ async unsafe fn run(
 ) -> Result<Reply, ClientError> {
     let deadline = now().wrapping_add(limit);
     // SAFETY: the caller's promises.
-    let addresses = unsafe { peer.host.addresses(peer.resolver, limit) }.await?;
+    let addresses = unsafe { peer.host.addresses(peer.resolver) }.await?;
     stage.set(Stage::Connecting);
     // SAFETY: as above.
     let connection = unsafe { connect(&addresses, peer.port, deadline, log) }.await?;
