@@ -20,6 +20,7 @@ TARGETS = {
     "scope": "signatures and presigned URLs of any scope, verified from their text",
     "answer": "S3's error bodies, statuses and headers",
     "source": "sources of keys: their addresses and answers, what they are asked",
+    "response": "answers of HTTP in pieces: their heads, and where their bodies end",
     "directive": "endpoints, bucket names, regions, resolv.conf",
 }
 

@@ -78,7 +78,9 @@ async unsafe fn run(
 ) -> Result<Reply, ClientError> {
     let deadline = now().wrapping_add(limit);
     // SAFETY: the caller's promises.
-    let addresses = unsafe { peer.host.addresses(peer.resolver, limit.min(peer.resolver_timeout)) }.await?;
+    let addresses = unsafe { peer.host.addresses(peer.resolver) };
+    let addresses = within(peer.resolver_timeout, log, addresses).await;
+    let addresses = addresses.ok_or(ClientError::TimedOut(Stage::Resolving))??;
     stage.set(Stage::Connecting);
     // SAFETY: as above.
     let connection = unsafe { connect(&addresses, peer.port, deadline, log) }.await?;

@@ -56,7 +56,7 @@ impl Question {
 }
 
 /// Asks the name servers for a name's addresses. The answer may come at once: the resolver may know it. A worker
-/// that shuts down does not wait for it. Returns the question, unless it could not be asked.
+/// that shuts down does not wait for it. Returns the question, unless it could not be asked. A `timeout` of 0 is none.
 ///
 /// # Safety
 /// nginx writes to the name (it makes it lower-case), which outlives the answer, as `asker` does. They

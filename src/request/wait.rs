@@ -7,9 +7,9 @@ use std::rc::Rc;
 
 use ngx::core::Status;
 use ngx::ffi::{
-    ngx_event_t, ngx_http_cleanup_add, ngx_http_finalize_request,
+    ngx_event_t, ngx_handle_read_event, ngx_http_cleanup_add, ngx_http_finalize_request,
     ngx_http_request_empty_handler, ngx_http_request_t, ngx_http_run_posted_requests,
-    ngx_http_test_reading, ngx_int_t, ngx_msec_t,
+    ngx_http_test_reading, ngx_int_t, ngx_msec_t, ngx_post_event, ngx_posted_events,
 };
 
 use crate::credentials::slot::State;
@@ -66,6 +66,13 @@ pub unsafe fn wait(
     // SAFETY: r is a valid request; forget() takes it out of the queue before it is freed.
     unsafe {
         if QUEUE.waiting.borrow().len() >= MOST {
+            return None;
+        }
+        // To see a client that leaves.
+        let read = (*(*r).connection).read;
+        if (*read).ready() != 0 {
+            ngx_post_event(read, ptr::addr_of_mut!(ngx_posted_events));
+        } else if ngx_handle_read_event(read, 0) != Status::NGX_OK.into() {
             return None;
         }
         let cleanup = ngx_http_cleanup_add(r, 0).as_mut()?;

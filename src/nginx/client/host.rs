@@ -5,7 +5,7 @@ use core::future::poll_fn;
 use core::task::{Poll, Waker};
 use std::net::{IpAddr, Ipv4Addr};
 
-use ngx::ffi::{ngx_msec_t, ngx_resolver_t, ngx_str_t};
+use ngx::ffi::{ngx_resolver_t, ngx_str_t};
 
 use super::error::ClientError;
 use crate::nginx::resolve::{ask, Answer, Asker, Question};
@@ -30,7 +30,7 @@ impl Host {
         }
     }
 
-    /// Its addresses, at least one. DNS is not asked for `localhost`, so that it cannot lie.
+    /// Its addresses, at least one, as long as it takes: the resolver goes on asking. DNS is not asked for `localhost`, so that it cannot lie.
     ///
     /// # Errors
     /// `NoResolver`, `NoAddress` or `Resolver`.
@@ -40,7 +40,6 @@ impl Host {
     pub async unsafe fn addresses(
         &self,
         resolver: Option<*mut ngx_resolver_t>,
-        timeout: ngx_msec_t,
     ) -> Result<Vec<IpAddr>, ClientError> {
         let name = match self {
             Host::Address(address) => return Ok(vec![*address]),
@@ -51,7 +50,7 @@ impl Host {
         };
         let resolver = resolver.ok_or(ClientError::NoResolver)?;
         // SAFETY: the caller's promises.
-        match unsafe { Lookup::begin(name, resolver, timeout) }.answer().await {
+        match unsafe { Lookup::begin(name, resolver) }.answer().await {
             Answer::Addresses(found, _) if !found.is_empty() => {
                 Ok(found.iter().map(|address| address.ip()).collect())
             }
@@ -88,13 +87,14 @@ struct Lookup {
 impl Lookup {
     /// # Safety
     /// As [`Host::addresses`].
-    unsafe fn begin(name: &str, resolver: *mut ngx_resolver_t, timeout: ngx_msec_t) -> Self {
+    unsafe fn begin(name: &str, resolver: *mut ngx_resolver_t) -> Self {
         let waiting =
             Box::into_raw(Box::new(Waiting { answer: Cell::new(None), waker: Cell::new(None) }));
         let name: *mut [u8] = Box::into_raw(Box::from(name.as_bytes()));
         let text = ngx_str_t { len: name.len(), data: name.cast() };
         // SAFETY: the name and who waits are freed with the question, when it is answered or taken back.
-        let question = unsafe { ask(resolver, text, timeout, waiting) };
+        // It has no end of its own: who waits takes it back.
+        let question = unsafe { ask(resolver, text, 0, waiting) };
         Lookup { waiting, name, question }
     }
 

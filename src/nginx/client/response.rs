@@ -360,7 +360,7 @@ mod tests {
         let chunk = "Transfer-Encoding: chunked\r\n\r\n10001\r\n";
         assert_eq!(large(chunk, 0), Err(ResponseError::BodyTooLarge));
         let extension = "Transfer-Encoding: chunked\r\n\r\n1;";
-        assert_eq!(large(&extension[..], 20_000), Err(ResponseError::Framing));
+        assert_eq!(large(extension, 20_000), Err(ResponseError::Framing));
 
         let header = |len: usize| format!("A: {}\r\nContent-Length: 1\r\n", "x".repeat(len));
         let most = MAX_HEAD - OK.len() - header(0).len() - 2;

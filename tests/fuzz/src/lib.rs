@@ -24,11 +24,17 @@ pub mod s3 {
 
 #[path = "../../../src/nginx"]
 pub mod nginx {
+    #[path = "client"]
+    pub mod client {
+        pub mod chunked;
+        pub mod response;
+        pub mod wiped;
+    }
     pub mod resolv_conf;
     pub mod template;
 }
 
-pub use nginx::{resolv_conf, template};
+pub use nginx::{client, resolv_conf, template};
 pub use s3::{answer, auth, endpoint, error_body, folder, object, sources, time, version};
 
 /// The fields of an input, which stand between bytes that no UTF-8 text has. The last field may
