@@ -6,7 +6,7 @@ import json
 
 import pytest
 from examples import CONF, credentials, example, policy
-from harness import allow, request, tells, wait_until
+from harness import Recorder, allow, free_port, relay, request, tells, wait_until
 
 IMAGE = b"\x89PNG image"
 VIDEO = bytes(range(256)) * 4096 * 3
@@ -27,7 +27,7 @@ TESTED = {
     "basic.conf", "cache.conf", "slice-video.conf", "referer.conf", "s3-compatible.conf",
     "several-buckets.conf", "static-site-with-auth.conf", "keepalive.conf",
     "cors.conf", "error-pages.conf", "expires.conf", "gzip.conf", "spa.conf",
-    "sigv4.conf", "presigned.conf", "iam-policy.json", "bucket-policy.json", "bucket-policy-header-only.json",
+    "sigv4.conf", "presigned.conf", "failover.conf", "iam-policy.json", "bucket-policy.json", "bucket-policy-header-only.json",
 }  # fmt: skip
 
 
@@ -241,6 +241,53 @@ def test_keepalive(run, s3, ca, tmp_path):
     lines = wait_until(lambda: len(t := log.read_text().splitlines()) == 3 and t, "the log")
     # The test's endpoint is an address, which needs no DNS.
     assert [line.split()[-2] for line in lines] == ["new", "kept", "kept"]
+
+
+@pytest.fixture
+def before_s3(s3):
+    """The real S3 server, behind one that records what reaches it."""
+    recorder = Recorder(relay(s3.port))
+    yield recorder
+    recorder.close()
+
+
+def asked(recorder):
+    """The keys that S3 was asked for since the last call."""
+    keys = [r.target.split("/", 2)[2] for r in recorder.requests]
+    recorder.requests.clear()
+    return keys
+
+
+def test_failover(run, s3, before_s3, origin):
+    """`origin` is the first bucket, and the replica is real."""
+    replica = ("eu-west-1;", f"eu-west-1; s3_private_bucket_endpoint {before_s3.url};")
+    here = [("example-bucket-replica", "signed-example"), replica]
+    n = run("failover.conf", origin.url, here)
+    assert n.get("/index.html").body == b"0123456789" and asked(before_s3) == []
+    for status in (404, 403, 500, 502, 503):
+        origin.answer = lambda r, status=status: (status, [], b"")
+        r = n.get("/images/cat.png", headers={"Range": "bytes=1-3"})
+        assert (r.status, r.body) == (206, IMAGE[1:4]), status
+        assert n.get("/none").status == 404
+        assert n.get("/index.html", method="HEAD").status == 200
+        assert asked(before_s3) == ["images/cat.png", "none", "index.html"]
+    for target, method in [("/", "GET"), ("/a%5Cb", "GET"), ("/index.html", "DELETE")]:
+        assert n.get(target, method=method).status == {"/": 404, "/a%5Cb": 400}.get(target, 405)
+    assert asked(before_s3) == []
+    # Nothing listens there.
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    assert run("failover.conf", nowhere, here).get("/index.html").body == b"<h1>index</h1>"
+    assert asked(before_s3) == ["index.html"]
+
+
+def test_failover_passes_by_no_access_rule(run, before_s3, origin):
+    here = [("example-bucket-replica;", f"signed-example; s3_private_bucket_endpoint {before_s3.url};"),
+            ("server {", "limit_req_zone $server_name zone=one:1m rate=1r/m;\nserver {"),
+            ("location / {", """location = /auth { return 500; }
+                location / { limit_req zone=one; auth_request /auth;""")]  # fmt: skip
+    n = run("failover.conf", origin.url, here)
+    assert [n.get("/index.html").status for _ in range(2)] == [500, 503]
+    assert asked(origin) == asked(before_s3) == []
 
 
 def test_policies(s3, objects):
