@@ -27,7 +27,7 @@ TESTED = {
     "basic.conf", "cache.conf", "slice-video.conf", "referer.conf", "s3-compatible.conf",
     "several-buckets.conf", "static-site-with-auth.conf", "keepalive.conf",
     "cors.conf", "error-pages.conf", "expires.conf", "gzip.conf", "spa.conf",
-    "sigv4.conf", "presigned.conf", "failover.conf", "iam-policy.json", "bucket-policy.json", "bucket-policy-header-only.json",
+    "sigv4.conf", "presigned.conf", "failover.conf", "precompressed.conf", "iam-policy.json", "bucket-policy.json", "bucket-policy-header-only.json",
 }  # fmt: skip
 
 
@@ -288,6 +288,61 @@ def test_failover_passes_by_no_access_rule(run, before_s3, origin):
     n = run("failover.conf", origin.url, here)
     assert [n.get("/index.html").status for _ in range(2)] == [500, 503]
     assert asked(origin) == asked(before_s3) == []
+
+
+def test_precompressed(run, s3, before_s3):
+    for key, kind in [("a.css", "text/x-own"), ("a.css.br", "binary/x"), ("a.css.gz", "binary/x"),
+                      ("b.css", "text/x-own"), ("b.css.gz", "binary/x"), ("a.png", "image/png"),
+                      ("private/a.css", "text/css")]:  # fmt: skip
+        s3.put("signed-example", key, f"the bytes of {key}".encode(), kind)
+    rules = """gzip on; gzip_types *; gzip_min_length 1; gzip_proxied any;
+        location /private/ { deny all; }
+        location / {"""
+    n = run("precompressed.conf", before_s3.url, [SIGNED, ("location / {", rules)])
+
+    def get(target, accept, status=200, **headers):
+        accept = {} if accept is None else {"Accept-Encoding": accept}
+        r = n.get(target, headers=accept | headers)
+        assert r.status == status, target
+        for name in ("Content-Type", "Content-Encoding"):
+            assert len([k for k, _ in r.headers if k == name]) < 2, r.headers
+        coding = r.get("Content-Encoding")
+        return r.body if coding != "gzip" or b"bytes" in r.body else gzip.decompress(r.body), r
+
+    def varies(r):
+        return ("Vary", "Accept-Encoding") in r.headers
+
+    for target, accept, key, kind, coding in [
+        ("/a.css", "gzip, deflate, br", "a.css.br", "text/css", "br"),
+        ("/a.css", "GZIP;q=0.8, br;q=0.0", "a.css.gz", "text/css", "gzip"),
+        ("/a.css", "gzip;q=0, brx, xbr", "a.css", "text/css", None),
+        ("/a.css", None, "a.css", "text/css", None),
+        ("/a.css?x=.br", "", "a.css", "text/css", None),
+        ("/b.css", "br", "b.css", "text/x-own", None),
+        ("/b.css", "gzip", "b.css.gz", "text/css", "gzip"),
+        # nginx's own compression, as the plain object is sent.
+        ("/b.css", "gzip, br", "b.css", "text/x-own", "gzip"),
+        ("/a.png", "br", "a.png", "image/png", None),
+    ]:  # fmt: skip
+        for _ in range(2):
+            body, r = get(target, accept)
+            assert body == f"the bytes of {key}".encode(), (target, accept)
+            assert (r.get("Content-Type"), r.get("Content-Encoding")) == (kind, coding)
+            assert varies(r) == ("png" not in target)
+    keys = ["a.css.br", "a.css.gz", "a.css", "b.css.br", "b.css", "b.css.gz", "a.png"]
+    assert asked(before_s3) == keys
+
+    for accept, body in [("br", b"a.css.br"), ("", b".css")]:
+        full = get("/a.css", accept)[1]
+        last = {"Range": f"bytes=-{len(body)}"}
+        assert get("/a.css", accept, 206, **last)[0] == body
+        assert get("/a.css", accept, 200, Range="bytes=0-1,4-5")[1].body == full.body
+        r = get("/a.css", accept, 304, **{"If-None-Match": full.get("ETag")})[1]
+        assert varies(r)
+    other = get("/a.css", "gzip")[1].get("ETag")
+    assert get("/a.css", "br", 200, **{"If-Range": other, "Range": "bytes=2-"})[0] == b"the bytes of a.css.br"
+    assert varies(get("/none.css", "br", 404)[1])
+    assert get("/private/a.css", "br", 403) and asked(before_s3) == ["none.css.br", "none.css"]
 
 
 def test_policies(s3, objects):
