@@ -27,7 +27,7 @@ TESTED = {
     "basic.conf", "cache.conf", "slice-video.conf", "referer.conf", "s3-compatible.conf",
     "several-buckets.conf", "static-site-with-auth.conf", "keepalive.conf",
     "cors.conf", "error-pages.conf", "expires.conf", "gzip.conf", "spa.conf",
-    "sigv4.conf", "presigned.conf", "failover.conf", "precompressed.conf", "iam-policy.json", "bucket-policy.json", "bucket-policy-header-only.json",
+    "sigv4.conf", "presigned.conf", "failover.conf", "precompressed.conf", "clean-urls.conf", "iam-policy.json", "bucket-policy.json", "bucket-policy-header-only.json",
 }  # fmt: skip
 
 
@@ -343,6 +343,43 @@ def test_precompressed(run, s3, before_s3):
     assert get("/a.css", "br", 200, **{"If-Range": other, "Range": "bytes=2-"})[0] == b"the bytes of a.css.br"
     assert varies(get("/none.css", "br", 404)[1])
     assert get("/private/a.css", "br", 403) and asked(before_s3) == ["none.css.br", "none.css"]
+
+
+def test_clean_urls(run, s3, before_s3, origin):
+    for key in ("site/about.html", "site/v1.2/notes.html", "site/a b.html"):
+        s3.put("signed-example", key, key.encode())
+    for merge in ("on", "off"):
+        slashes = ("server {", f"server {{ merge_slashes {merge};")
+        n = run("clean-urls.conf", before_s3.url, [SIGNED, slashes])
+        for target, status, seen in [
+            ("/", 200, b"home"),
+            ("/about?a=b", 200, b"site/about.html"),
+            ("/v1.2/notes", 200, b"site/v1.2/notes.html"),
+            ("/page.html", 200, b"page"),
+            ("/docs", 200, b"docs"),
+            ("/docs/", 200, b"docs"),
+            ("/about/?a=b", 301, "/about?a=b"),
+            ("/a%20b/", 301, "/a%20b"),
+            ("/a%0D%0AX:%20y/", 301, "/a%0D%0AX:%20y"),
+            ("/none/", 301, "/none"),
+            ("/none", 404, None),
+            ("/none.png", 404, None),
+            ("//other.example/", 404 if merge == "off" else 301, "/other.example"),
+        ]:
+            r = n.get(target)
+            assert r.status == status, (target, merge)
+            assert seen in (None, r.body, r.get("Location")) or status == 404, (target, r)
+            assert r.get("X") is None
+    asked(before_s3)
+    assert n.get("/none/").status == 301 and n.get("/none").status == 404
+    assert asked(before_s3) == [f"site/{key}" for key in ("none/index.html", "none.html", "none/index.html")]
+    # For AWS, a backslash is a byte of a key.
+    origin.answer = lambda r: (404, [], b"")
+    aws = ("server {", f"upstream aws {{ server 127.0.0.1:{origin.port}; }}\nserver {{ merge_slashes off;")
+    n = run("clean-urls.conf", "http://s3.eu-central-1.amazonaws.com upstream=aws", [aws])
+    for target in ("/%5Cother.example/", "/a%5C/", "//other.example/"):
+        r = n.get(target)
+        assert (r.status, r.get("Location")) == (404, None), target
 
 
 def test_policies(s3, objects):
