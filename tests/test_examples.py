@@ -6,7 +6,7 @@ import json
 
 import pytest
 from examples import CONF, credentials, example, policy
-from harness import Recorder, allow, free_port, relay, request, tells, wait_until
+from harness import MODIFIED, Recorder, allow, free_port, relay, request, tells, wait_until
 
 IMAGE = b"\x89PNG image"
 VIDEO = bytes(range(256)) * 4096 * 3
@@ -27,7 +27,7 @@ TESTED = {
     "basic.conf", "cache.conf", "slice-video.conf", "referer.conf", "s3-compatible.conf",
     "several-buckets.conf", "static-site-with-auth.conf", "keepalive.conf",
     "cors.conf", "error-pages.conf", "expires.conf", "gzip.conf", "spa.conf",
-    "sigv4.conf", "presigned.conf", "failover.conf", "precompressed.conf", "clean-urls.conf", "iam-policy.json", "bucket-policy.json", "bucket-policy-header-only.json",
+    "sigv4.conf", "presigned.conf", "failover.conf", "precompressed.conf", "clean-urls.conf", "google-cloud.conf", "iam-policy.json", "bucket-policy.json", "bucket-policy-header-only.json",
 }  # fmt: skip
 
 
@@ -380,6 +380,30 @@ def test_clean_urls(run, s3, before_s3, origin):
     for target in ("/%5Cother.example/", "/a%5C/", "//other.example/"):
         r = n.get(target)
         assert (r.status, r.get("Location")) == (404, None), target
+
+
+def test_google_cloud(run, before_s3):
+    google = {"Cache-Control": "private, max-age=0", "Expires": MODIFIED, "Alt-Svc": 'h3=":443"',
+              "X-GUploader-UploadID": "a", "x-goog-generation": "1", "x-goog-metageneration": "1",
+              "x-goog-stored-content-encoding": "identity", "x-goog-stored-content-length": "14",
+              "x-goog-hash": "crc32c=a", "x-goog-storage-class": "STANDARD"}  # fmt: skip
+    s3 = before_s3.answer
+
+    def answer(recorded):
+        status, headers, body = s3(recorded)
+        return status, headers + list(google.items()), body
+
+    before_s3.answer = answer
+    n = run("google-cloud.conf", replace=[SIGNED, ("https://storage.googleapis.com", before_s3.url)])
+    for _ in range(3):
+        r = n.get("/index.html")
+        assert (r.body, r.get("Cache-Control")) == (b"<h1>index</h1>", "max-age=3600")
+        seen = {k.lower(): v for k, v in r.headers}
+        assert {k for k in google if k.lower() in seen} == {"Cache-Control", "Expires"}
+        assert seen["expires"] != MODIFIED
+    assert [n.get("/none").status for _ in range(2)] == [404, 404]
+    assert "/auto/s3/aws4_request" in before_s3.last().get("Authorization")
+    assert asked(before_s3) == ["index.html", "none"]
 
 
 def test_policies(s3, objects):
