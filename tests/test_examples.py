@@ -27,7 +27,7 @@ TESTED = {
     "basic.conf", "cache.conf", "slice-video.conf", "referer.conf", "s3-compatible.conf",
     "several-buckets.conf", "static-site-with-auth.conf", "keepalive.conf",
     "cors.conf", "error-pages.conf", "expires.conf", "gzip.conf", "spa.conf",
-    "sigv4.conf", "presigned.conf", "failover.conf", "precompressed.conf", "clean-urls.conf", "google-cloud.conf", "iam-policy.json", "bucket-policy.json", "bucket-policy-header-only.json",
+    "sigv4.conf", "presigned.conf", "failover.conf", "precompressed.conf", "clean-urls.conf", "google-cloud.conf", "refresh.conf", "iam-policy.json", "bucket-policy.json", "bucket-policy-header-only.json",
 }  # fmt: skip
 
 
@@ -404,6 +404,33 @@ def test_google_cloud(run, before_s3):
     assert [n.get("/none").status for _ in range(2)] == [404, 404]
     assert "/auto/s3/aws4_request" in before_s3.last().get("Authorization")
     assert asked(before_s3) == ["index.html", "none"]
+
+
+def test_refresh(run, s3, before_s3):
+    here = [SIGNED, ("192.0.2.0/24", "127.0.0.1/32")]
+    n, other = run("refresh.conf", before_s3.url, here), run("refresh.conf", before_s3.url, here[:1])
+    reload = {"Cache-Control": "no-cache", "Pragma": "no-cache"}
+    forged = reload | {"X-Forwarded-For": "192.0.2.1", "X-Real-IP": "192.0.2.1"}
+
+    def get(n, headers=()):
+        r = n.get("/refreshed.txt", headers=headers)
+        return r.status, r.body, r.get("X-Cache-Status")
+
+    s3.put("signed-example", "refreshed.txt", b"old")
+    for server in (n, other):
+        assert get(server) == (200, b"old", "MISS")
+    s3.put("signed-example", "refreshed.txt", b"new text")
+    assert get(n) == get(other, forged) == (200, b"old", "HIT")
+    assert get(n, {"Cache-Control": "max-age=0"}) == (200, b"old", "HIT")
+    # What is fetched anew is the whole object, whatever part of it the browser wants.
+    ranged = {"Range": "bytes=1-2", "If-None-Match": '"x"'}
+    assert get(n, reload | ranged) == (206, b"ew", "BYPASS")
+    assert before_s3.last().get("Range") is before_s3.last().get("If-None-Match") is None
+    assert get(n) == (200, b"new text", "HIT")
+    # A fault takes nothing out of the cache.
+    before_s3.answer = lambda r: (500, [], b"")
+    assert get(n, {"cache-control": "max-age=0, No-Cache"})[::2] == (500, "BYPASS")
+    assert get(n) == (200, b"new text", "HIT")
 
 
 def test_policies(s3, objects):
