@@ -27,7 +27,7 @@ TESTED = {
     "basic.conf", "cache.conf", "slice-video.conf", "referer.conf", "s3-compatible.conf",
     "several-buckets.conf", "static-site-with-auth.conf", "keepalive.conf",
     "cors.conf", "error-pages.conf", "expires.conf", "gzip.conf", "spa.conf",
-    "sigv4.conf", "presigned.conf", "failover.conf", "precompressed.conf", "clean-urls.conf", "google-cloud.conf", "refresh.conf", "iam-policy.json", "bucket-policy.json", "bucket-policy-header-only.json",
+    "sigv4.conf", "presigned.conf", "failover.conf", "precompressed.conf", "clean-urls.conf", "google-cloud.conf", "refresh.conf", "tenants.conf", "iam-policy.json", "bucket-policy.json", "bucket-policy-header-only.json",
 }  # fmt: skip
 
 
@@ -431,6 +431,46 @@ def test_refresh(run, s3, before_s3):
     before_s3.answer = lambda r: (500, [], b"")
     assert get(n, {"cache-control": "max-age=0, No-Cache"})[::2] == (500, "BYPASS")
     assert get(n) == (200, b"new text", "HIT")
+
+
+def tokens(recorded):
+    """A service that knows users by their token: "Bearer ann" is ann."""
+    scheme, _, user = (recorded.get("Authorization") or "").partition(" ")
+    return (204, [("X-User", user)], b"") if scheme == "Bearer" else (401, [], b"")
+
+
+def test_tenants(run, s3, before_s3, origin):
+    for key in ("tenants/ann/a.txt", "tenants/bob/a.txt", "tenants/a.txt", "tenants//a.txt", "a.txt"):
+        s3.put("signed-example", key, key.encode())
+    origin.answer = tokens
+    n = run("tenants.conf", before_s3.url, [SIGNED, ("127.0.0.1:9000", f"127.0.0.1:{origin.port}")])
+
+    def get(user, target="/files/a.txt", **headers):
+        return n.get(target, headers={"Authorization": f"Bearer {user}", "X-User": "bob", **headers})
+
+    for _ in range(2):
+        for user in ("ann", "bob"):
+            r = get(user)
+            assert r.body == f"tenants/{user}/a.txt".encode()
+            assert r.get("Cache-Control") == "private, no-cache"
+    assert get("eve").status == 404
+    assert asked(before_s3) == [f"tenants/{user}/a.txt" for user in ("ann", "bob", "eve")]
+    assert get("eve", **{"If-None-Match": get("ann").get("ETag")}).status == 404
+    asked(before_s3)
+
+    for user in ("", "ann/", "ann/../bob", "..", ".", "/", "ann%2f", "Ann", "ann bob", "-", "ann\\bob"):
+        assert get(user).status == 404, user
+    for target in ("/files/../bob/a.txt", "/files/..%2Fbob/a.txt", "/auth", "/files/%2e%2e/bob/a.txt"):
+        assert get("ann", target).status == 404, target
+    assert [r.status for r in map(get, ["ann"], ["/files/..%5Cbob/a.txt"])] == [400]
+    assert n.get("/files/a.txt", headers={"X-User": "ann"}).status == 401
+    origin.answer = lambda r: (204, [], b"")
+    assert get("ann").status == 404
+    origin.answer = lambda r: (503, [("X-User", "ann")], b"")
+    assert get("ann").status == 500
+    assert asked(before_s3) == []
+    assert 'the prefix "tenants//" has an empty segment' in n.error_log()
+    assert origin.last().get("X-Original-URI") == "/files/a.txt"
 
 
 def test_policies(s3, objects):
