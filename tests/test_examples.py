@@ -2,11 +2,13 @@
 
 import base64
 import gzip
+import hashlib
 import json
+import time
 
 import pytest
-from examples import CONF, credentials, example, policy
-from harness import MODIFIED, Recorder, allow, free_port, relay, request, tells, wait_until
+from examples import CONF, PLACEHOLDER, credentials, example, policy
+from harness import MODIFIED, Recorder, allow, encode, free_port, relay, request, tells, wait_until
 
 IMAGE = b"\x89PNG image"
 VIDEO = bytes(range(256)) * 4096 * 3
@@ -27,7 +29,7 @@ TESTED = {
     "basic.conf", "cache.conf", "slice-video.conf", "referer.conf", "s3-compatible.conf",
     "several-buckets.conf", "static-site-with-auth.conf", "keepalive.conf",
     "cors.conf", "error-pages.conf", "expires.conf", "gzip.conf", "spa.conf",
-    "sigv4.conf", "presigned.conf", "failover.conf", "precompressed.conf", "clean-urls.conf", "google-cloud.conf", "refresh.conf", "tenants.conf", "iam-policy.json", "bucket-policy.json", "bucket-policy-header-only.json",
+    "sigv4.conf", "presigned.conf", "failover.conf", "precompressed.conf", "clean-urls.conf", "google-cloud.conf", "refresh.conf", "tenants.conf", "oauth2.conf", "signed-links.conf", "iam-policy.json", "bucket-policy.json", "bucket-policy-header-only.json",
 }  # fmt: skip
 
 
@@ -471,6 +473,95 @@ def test_tenants(run, s3, before_s3, origin):
     assert asked(before_s3) == []
     assert 'the prefix "tenants//" has an empty segment' in n.error_log()
     assert origin.last().get("X-Original-URI") == "/files/a.txt"
+
+
+def oauth2_proxy(recorded):
+    """Knows one session, and gives it another cookie."""
+    path = recorded.target.partition("?")[0]
+    if path == "/oauth2/auth":
+        signed_in = recorded.get("Cookie") == "_oauth2_proxy=ann"
+        return (202, [("Set-Cookie", "_oauth2_proxy=ann2; HttpOnly")], b"") if signed_in else (401, [], b"no")
+    if path == "/oauth2/start":
+        return 302, [("Location", "https://id.example/"), ("Set-Cookie", "_oauth2_proxy_csrf=1")], b""
+    return 404, [], b""
+
+
+def test_oauth2(run, before_s3, origin):
+    origin.answer = oauth2_proxy
+    s3 = before_s3.answer
+
+    def public(recorded):
+        status, headers, body = s3(recorded)
+        return status, [*headers, ("Cache-Control", "public, max-age=9"), ("Set-Cookie", "evil=1")], body
+
+    before_s3.answer = public
+    n = run("oauth2.conf", before_s3.url, [SIGNED, ("127.0.0.1:4180", f"127.0.0.1:{origin.port}")])
+    ann = {"Cookie": "_oauth2_proxy=ann"}
+
+    def stranger(target, **kw):
+        r = n.get(target, **kw)
+        assert (r.status, r.get("Location")) == (302, "https://id.example/"), target
+        assert r.get("Set-Cookie") == "_oauth2_proxy_csrf=1"
+        assert origin.last().get("X-Auth-Request-Redirect") == target
+
+    stranger("/images/cat.png?a=b&c=d")
+    stranger("/none", headers={"Cookie": "_oauth2_proxy=eve", "X-Auth-Request-Redirect": "https://evil.example/"})
+    assert asked(before_s3) == []
+    for target, status in [("/images/cat.png", 200), ("/images/cat.png", 200), ("/none", 404)]:
+        r = n.get(target, headers=ann)
+        assert r.status == status and [v for k, v in r.headers if k == "Set-Cookie"] == [
+            "_oauth2_proxy=ann2; HttpOnly"]  # fmt: skip
+        assert [v for k, v in r.headers if k == "Cache-Control"] == ["private, no-cache"]
+    assert [r.get("Cookie") for r in before_s3.requests] == [None, None]
+    assert asked(before_s3) == ["images/cat.png", "none"]
+    # What is in nginx's cache is for those who are signed in.
+    stranger("/images/cat.png")
+    stranger("/images/cat.png", method="POST", body=b"x")
+    assert n.get("/oauth2/auth", headers=ann).status == 404
+    for status in (500, 403):
+        origin.answer = lambda r, status=status: (status, [], b"")
+        assert n.get("/images/cat.png", headers=ann).status == status
+    assert asked(before_s3) == []
+
+
+def test_signed_links(run, s3, before_s3, tmp_path):
+    s3.put("signed-example", "a b.pdf", b"pdf")
+    log = tmp_path / "files.log"
+    n = run("signed-links.conf", before_s3.url, [SIGNED, (PLACEHOLDER, "tulip"), ("/var/log/nginx/files.log", log)])
+
+    def link(path, expires, secret="tulip"):
+        digest = hashlib.md5(f"{expires}{path} {secret}".encode()).digest()
+        md5 = base64.urlsafe_b64encode(digest).decode().rstrip("=")
+        return f"{encode(path)}?expires={expires}&md5={md5}"
+
+    later = int(time.time()) + 1000
+    good, later_still = link("/files/a b.pdf", later), link("/files/a b.pdf", later + 1)
+    assert n.get(good.replace("%20", "%20%00")).status == 400
+    for target, status in [
+        (good, 200),
+        (later_still, 200),
+        ("/files/x/../a%20b.pdf" + good[len("/files/a%20b.pdf"):], 200),
+        (f"{good}&versionId=1&md5=x&acl", 200),
+        (link("/files/a b.pdf", later - 2000), 410),
+        (link("/files/a b.pdf", later, "rose"), 403),
+        (link("/files/a b.pdf", later, ""), 403),
+        (link("/files/other.pdf", later).replace("other.pdf", "a%20b.pdf"), 403),
+        (good.replace("expires=", "expires=1"), 403),
+        (link("/files/a b.pdf", ""), 403),
+        (link("/files/a b.pdf", 0), 403),
+        (good.split("&md5")[0], 403),
+        (good.replace("expires", "expire"), 403),
+        ("/files/a%20b.pdf", 403),
+        ("/files/a%20b.pdf?", 403),
+        (good.replace("/files/", "/files/other/"), 403),
+    ]:
+        r = n.get(target)
+        assert r.status == status, target
+        assert r.body == b"pdf" or status != 200
+    assert n.get(good, method="POST").status == 405
+    assert [r.target for r in before_s3.requests] == ["/signed-example/a%20b.pdf"]
+    lines = wait_until(lambda: len(t := log.read_text().splitlines()) == 18 and t, "the log")
+    assert '"GET /files/a b.pdf" 200 3' in lines[1] and "md5" not in log.read_text()
 
 
 def test_policies(s3, objects):
