@@ -4,6 +4,7 @@ import base64
 import gzip
 import hashlib
 import json
+import threading
 import time
 
 import pytest
@@ -29,7 +30,7 @@ TESTED = {
     "basic.conf", "cache.conf", "slice-video.conf", "referer.conf", "s3-compatible.conf",
     "several-buckets.conf", "static-site-with-auth.conf", "keepalive.conf",
     "cors.conf", "error-pages.conf", "expires.conf", "gzip.conf", "spa.conf",
-    "sigv4.conf", "presigned.conf", "failover.conf", "precompressed.conf", "clean-urls.conf", "google-cloud.conf", "refresh.conf", "tenants.conf", "oauth2.conf", "signed-links.conf", "iam-policy.json", "bucket-policy.json", "bucket-policy-header-only.json",
+    "sigv4.conf", "presigned.conf", "failover.conf", "precompressed.conf", "clean-urls.conf", "google-cloud.conf", "refresh.conf", "tenants.conf", "oauth2.conf", "signed-links.conf", "health.conf", "iam-policy.json", "bucket-policy.json", "bucket-policy-header-only.json",
 }  # fmt: skip
 
 
@@ -562,6 +563,34 @@ def test_signed_links(run, s3, before_s3, tmp_path):
     assert [r.target for r in before_s3.requests] == ["/signed-example/a%20b.pdf"]
     lines = wait_until(lambda: len(t := log.read_text().splitlines()) == 18 and t, "the log")
     assert '"GET /files/a b.pdf" 200 3' in lines[1] and "md5" not in log.read_text()
+
+
+def test_health(run, s3, before_s3, tmp_path):
+    s3.put("signed-example", "health.txt", b"healthy")
+    # Caching that the site has anyway is not asked.
+    cached = f"""proxy_cache_path {tmp_path}/z keys_zone=z:1m;
+        server {{ proxy_cache z; proxy_cache_valid any 1h;"""
+    here = [SIGNED, ("192.0.2.0/24", "127.0.0.1"), ("server {", cached)]
+    n = run("health.conf", before_s3.url, here)
+    assert n.get("/health.txt").body == b"healthy"
+    asked(before_s3)
+    for _ in range(2):
+        assert (n.get("/readyz").status, n.get("/livez").body) == (200, b"alive\n")
+    assert asked(before_s3) == ["health.txt"] * 2
+    answer, stalled = before_s3.answer, threading.Event()
+    for status, seen in [(404, 404), (403, 404), (500, 500), (503, 503), (401, 502)]:
+        before_s3.answer = lambda r, status=status: (status, [], b"")
+        assert (n.get("/readyz").status, n.get("/livez").status) == (seen, 200), status
+    before_s3.answer = lambda r: (stalled.wait(30), answer(r))[1]
+    assert n.get("/readyz").status == 504
+    stalled.set()
+    assert n.get("/readyz").body == b"healthy"
+    here[2] = ("server {", "server {")
+    down = run("health.conf", f"http://127.0.0.1:{free_port()}", here)
+    assert (down.get("/readyz").status, down.get("/livez").status) == (502, 200)
+    before_s3.requests.clear()
+    assert run("health.conf", before_s3.url, [SIGNED]).get("/readyz").status == 403
+    assert asked(before_s3) == [] and "readyz" not in n.access_log()
 
 
 def test_policies(s3, objects):
