@@ -30,7 +30,7 @@ TESTED = {
     "basic.conf", "cache.conf", "slice-video.conf", "referer.conf", "s3-compatible.conf",
     "several-buckets.conf", "static-site-with-auth.conf", "keepalive.conf",
     "cors.conf", "error-pages.conf", "expires.conf", "gzip.conf", "spa.conf",
-    "sigv4.conf", "presigned.conf", "failover.conf", "precompressed.conf", "clean-urls.conf", "google-cloud.conf", "refresh.conf", "tenants.conf", "oauth2.conf", "signed-links.conf", "health.conf", "iam-policy.json", "bucket-policy.json", "bucket-policy-header-only.json",
+    "sigv4.conf", "presigned.conf", "failover.conf", "precompressed.conf", "clean-urls.conf", "google-cloud.conf", "refresh.conf", "tenants.conf", "oauth2.conf", "signed-links.conf", "health.conf", "fleet.conf", "iam-policy.json", "bucket-policy.json", "bucket-policy-header-only.json",
 }  # fmt: skip
 
 
@@ -591,6 +591,39 @@ def test_health(run, s3, before_s3, tmp_path):
     before_s3.requests.clear()
     assert run("health.conf", before_s3.url, [SIGNED]).get("/readyz").status == 403
     assert asked(before_s3) == [] and "readyz" not in n.access_log()
+
+
+def test_fleet(run, s3, before_s3):
+    """Three members, on one address with a port each."""
+    ports = [free_port() for _ in range(3)]
+    here = [SIGNED, *((f"192.0.2.1{i + 1}:8080", f"127.0.0.1:{port}") for i, port in enumerate(ports))]
+    here += [(f"allow  192.0.2.1{i + 1};", "allow  127.0.0.1;") for i in range(3)]
+    members = [run("fleet.conf", before_s3.url, [("listen 8080", f"listen 127.0.0.1:{port}"), *here])
+               for port in ports]  # fmt: skip
+    keys = [f"fleet/{i}" for i in range(40)]
+    for key in keys:
+        s3.put("signed-example", key, key.encode())
+
+    def get_all(members):
+        for n in members:
+            for key in keys:
+                assert n.get(f"/{key}?x=1").body == key.encode()
+        return sorted(asked(before_s3))
+
+    assert get_all(members) == sorted(keys)
+    spelt = members[0].get("/%66leet//0", headers={"Range": "bytes=1-3"})
+    assert (spelt.status, spelt.body) == (206, b"lee")
+    for method, target, status in [("GET", "/none", 404), ("POST", "/fleet/0", 405), ("GET", "/a%5Cb", 400)]:
+        assert {n.get(target, method=method).status for n in members} == {status}
+    assert asked(before_s3) == ["none"]
+    members[1].stop()
+    moved = get_all([members[0], members[2]])
+    assert 0 < len(moved) < 30 and len(set(moved)) == len(moved)
+    strangers = [("allow  127.0.0.1;", "allow  127.0.0.2;")]
+    lone = run("fleet.conf", before_s3.url, [("listen 8080", f"listen 127.0.0.1:{ports[1]}"), *here, *strangers])
+    assert request(ports[1], "/fleet/0").status == 403
+    lone.stop()
+    assert asked(before_s3) == []
 
 
 def test_policies(s3, objects):
