@@ -4,12 +4,14 @@ import base64
 import gzip
 import hashlib
 import json
+import struct
 import threading
 import time
 
 import pytest
+from demo import png
 from examples import CONF, PLACEHOLDER, credentials, example, policy
-from harness import MODIFIED, Recorder, allow, encode, free_port, relay, request, tells, wait_until
+from harness import MODIFIED, Recorder, allow, encode, free_port, module, relay, request, tells, wait_until
 
 IMAGE = b"\x89PNG image"
 VIDEO = bytes(range(256)) * 4096 * 3
@@ -30,7 +32,10 @@ TESTED = {
     "basic.conf", "cache.conf", "slice-video.conf", "referer.conf", "s3-compatible.conf",
     "several-buckets.conf", "static-site-with-auth.conf", "keepalive.conf",
     "cors.conf", "error-pages.conf", "expires.conf", "gzip.conf", "spa.conf",
-    "sigv4.conf", "presigned.conf", "failover.conf", "precompressed.conf", "clean-urls.conf", "google-cloud.conf", "refresh.conf", "tenants.conf", "oauth2.conf", "signed-links.conf", "health.conf", "fleet.conf", "iam-policy.json", "bucket-policy.json", "bucket-policy-header-only.json",
+    "sigv4.conf", "presigned.conf", "failover.conf", "precompressed.conf", "clean-urls.conf",
+    "google-cloud.conf", "refresh.conf", "tenants.conf", "oauth2.conf", "signed-links.conf", "health.conf",
+    "fleet.conf", "images.conf",
+    "iam-policy.json", "bucket-policy.json", "bucket-policy-header-only.json",
 }  # fmt: skip
 
 
@@ -63,8 +68,9 @@ def run(tmp_path, s3, secret, objects):
                "/etc/nginx/s3-credentials": credentials(tmp_path)}  # fmt: skip
     started = []
 
-    def start(name, endpoint=None, replace=()):
-        n = example(tmp_path / f"{len(started)}-{name}", name, endpoint or s3.url, secrets, replace)
+    def start(name, endpoint=None, replace=(), top=""):
+        path = tmp_path / f"{len(started)}-{name}"
+        n = example(path, name, endpoint or s3.url, secrets, replace, top=top)
         status, output = n.check()
         assert (status, [x for x in output.splitlines() if "s3_private" in x]) == (0, []), output
         started.append(n.start())
@@ -624,6 +630,54 @@ def test_fleet(run, s3, before_s3):
     assert request(ports[1], "/fleet/0").status == 403
     lone.stop()
     assert asked(before_s3) == []
+
+
+def test_images(run, s3, before_s3):
+    s3.put("signed-example", "images/gradient a.png", png(600), "image/png")
+    s3.put("signed-example", "images/text.png", b"no image", "image/png")
+    port = free_port()
+    n = run("images.conf", before_s3.url, [SIGNED, ("127.0.0.1:8081", f"127.0.0.1:{port}")],
+            top=f"load_module {module('ngx_http_image_filter_module.so')};")  # fmt: skip
+
+    def width(target, **kw):
+        r = n.get(target, **kw)
+        assert (r.status, r.get("Content-Type")) == (200, "image/png"), r
+        return struct.unpack(">II", r.body[16:24])
+
+    for _ in range(2):
+        for w in (200, 400):
+            assert width(f"/gradient%20a.png?w={w}&x={_}&acl") == (w, w)
+    # No image is made larger.
+    assert width("/gradient%20a.png?w=800") == (600, 600)
+    assert asked(before_s3) == ["images/gradient%20a.png"] * 3
+    cached = n.get("/gradient%20a.png?w=200")
+    part = n.get("//gradient%20a.png?w=200", headers={"Range": "bytes=1-3", "Accept": "*/*"})
+    assert (part.status, part.body) == (206, cached.body[1:4])
+    assert n.get("/gradient%20a.png?w=200", method="HEAD").get("Content-Length") == str(len(cached.body))
+    for query in ("", "?w=", "?w=201", "?w=0200", "?w=200%20", "?w=-", "?w=200,400", "?W=", "?w=300&w=200"):
+        assert n.get(f"/gradient%20a.png{query}").status == 404, query
+        assert request(port, f"/gradient%20a.png{query}").status in (404, 415), query
+    asked(before_s3)
+    for target, status, key in [("/none.png", 404, "none.png"), ("/text.png", 415, "text.png")]:
+        assert [n.get(f"{target}?w=200").status for _ in range(2)] == [status] * 2
+        assert asked(before_s3) == [f"images/{key}"]
+    assert n.get("/a%0d%0aX:%20y?w=200").status == 404
+    assert n.get("/a%5Cb?w=200").status == 400
+    assert n.get("/gradient%20a.png?w=200", method="POST").status == 405
+    # No fault is cached.
+    s3_answer = before_s3.answer
+    for status, seen in [(500, 500), (503, 503), (401, 502), (403, 404)]:
+        before_s3.answer = lambda r, status=status: (status, [], b"")
+        assert n.get(f"/{status}.png?w=200").status == seen
+        if status != 403:
+            assert n.get("/later.png?w=200").status == seen
+    before_s3.answer = s3_answer
+    s3.put("signed-example", "images/later.png", png(300), "image/png")
+    assert width("/later.png?w=200") == (200, 200)
+    # What a client has of a small image, and wants, is no part of the large one.
+    first = n.get("/later.png?w=400", headers={"Range": "bytes=0-15", "If-Modified-Since": MODIFIED})
+    assert (first.status, first.body) == (206, n.get("/later.png?w=400").body[:16])
+    assert before_s3.last().get("Range") is before_s3.last().get("If-Modified-Since") is None
 
 
 def test_policies(s3, objects):
