@@ -27,9 +27,9 @@ def credentials(path):
     return file
 
 
-def example(path, name, endpoint, secrets, replace=(), listen=""):
+def example(path, name, endpoint, secrets, replace=(), listen="", top=""):
     """nginx with an example; `secrets` maps its secret files to the ones of this machine."""
-    n = Nginx(path, listen=listen)
+    n = Nginx(path, listen=listen, top=top)
     text = (CONF / name).read_text()
     text = re.sub(r"listen 80;", f"listen 127.0.0.1:{n.port};", text)
     text = text.replace("/var/cache/nginx/s3", f"{n.dir}/cache")

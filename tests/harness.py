@@ -37,6 +37,16 @@ MODULES = [
     [f"load_module {module};" for module in os.environ.get(name, "").split()]
     for name in ("TEST_MODULES_BEFORE", "TEST_MODULES_AFTER")
 ]
+
+
+def module(name):
+    """The file of a module of nginx's own: of the nginx that is tested, built in target/ or Debian's."""
+    files = [folder / name for folder in (Path(NGINX).parent, Path("/usr/lib/nginx/modules"))]
+    if not (found := [file for file in files if file.exists()]):
+        raise RuntimeError(f"{name} is missing: run tests/setup.sh, or build nginx with it")
+    return found[0]
+
+
 WEED = ROOT / "target/venv/bin/weed"
 TIMEOUT = 30
 
