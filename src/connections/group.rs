@@ -93,7 +93,7 @@ impl Asker for Group {
                         NGX_LOG_WARN,
                         log,
                         "s3_private_bucket: {name} could not be resolved ({why}); what is known of its \
-                         addresses stays in use"
+                         addresses stays in use, for an hour"
                     );
                 }
             }
