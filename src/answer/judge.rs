@@ -365,7 +365,10 @@ unsafe fn report(
             None => "without an error code".to_owned(),
         };
         let bucket = bucket.escape_ascii();
-        let what = format_args!("S3 answered {status} {what} for the bucket \"{bucket}\"{advice}");
-        log::of_request(r, level, what);
+        log::of_request(
+            r,
+            level,
+            format_args!("S3 answered {status} {what} for the bucket \"{bucket}\"{advice}"),
+        );
     }
 }
