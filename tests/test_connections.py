@@ -7,10 +7,12 @@ import ssl
 import struct
 import threading
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from harness import (
     DNS,
+    NGINX,
     TIMEOUT,
     Dns,
     Nginx,
@@ -663,6 +665,50 @@ def test_connections_that_must_not_be_shared_are_not_kept(make, line, http):
         assert n.get("/m/a?from=127.0.0.1").status == 200
     # From 1.29.7 nginx keeps connections of groups by itself.
     assert len(origin.connections) == 4 or "own" in line
+
+
+@pytest.fixture
+def without_keepalive(tmp_path):
+    """An nginx with no module of that name, as one built --without-http_upstream_keepalive_module: its
+    name is all that is looked for."""
+    name, code = b"\0ngx_http_upstream_keepalive_module\0", Path(NGINX).read_bytes()
+    assert name in code
+    binary = tmp_path / "nginx-without-keepalive"
+    binary.write_bytes(code.replace(name, name.replace(b"keepalive", b"elsewhere")))
+    binary.chmod(0o755)
+    return str(binary)
+
+
+@pytest.mark.parametrize("line", ["", "s3_private_bucket_keepalive off;"])
+def test_nothing_is_kept_without_nginxs_keepalive_module(make, without_keepalive, line):
+    origin = make.origin()
+    n = make.nginx(
+        f"http://127.0.0.1:{origin.port}",
+        f"location /m/ {{ s3_private_bucket example-bucket; {line} }}",
+        binary=without_keepalive,
+    )
+    _, output = n.check()
+    assert output.count("\n") == 2, output
+    for _ in range(4):
+        assert n.get("/m/a").body == b"0123456789"
+    assert len(origin.connections) == 4
+    assert {connection for _, _, connection, _ in make.log(4)} == {"new"}
+
+
+@pytest.mark.parametrize("level", ["http", "location"])
+def test_who_asks_for_kept_connections_is_told_what_nginx_lacks(tmp_path, secret, without_keepalive, level):
+    line = {level: "s3_private_bucket_keepalive 8;"}
+    n = Nginx(
+        tmp_path / "n",
+        f"location /m/ {{ s3_private_bucket example-bucket; {line.get('location', '')} }}",
+        f"""s3_private_bucket_auth secret {secret}; s3_private_bucket_endpoint http://127.0.0.1:1;
+        {line.get("http", "")}""",
+        binary=without_keepalive,
+    )
+    status, output = n.check()
+    assert status == 1
+    told = 'it needs the directive "keepalive", which this nginx does not have; or set "s3_private_bucket_k'
+    assert f'"s3_private_bucket" cannot keep connections open: {told}' in output
 
 
 def test_a_group_of_ones_own_has_its_own_keepalive(tmp_path, secret):
