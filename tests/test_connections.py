@@ -298,7 +298,7 @@ def test_all_kept_connections_are_gone_at_once(make, ca, tls):
         assert n.get("/m/a").status == 200
     # A connection of its own for each, but hardly a full handshake.
     assert len(origin.connections) == 7
-    assert origin.resumed.count(False) == 2
+    assert origin.resumed.count(False) == 1
 
 
 def test_one_stale_connection_of_many_is_enough(make):
@@ -473,6 +473,27 @@ def test_a_wrong_ca_stays_wrong_whatever_came_before(make, ca, tls, version):
     log = n.error_log()
     assert log.count("upstream SSL certificate verify error") == 4
     assert log.count('upstream SSL certificate does not match "other.example.com"') == 4
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=["TLS 1.2", "TLS 1.3"])
+@pytest.mark.parametrize("reuse", ["on", "off"])
+def test_who_waits_for_dns_resumes_a_session(make, ca, tls, version, reuse):
+    """The first request, and those after the name was gone, take nginx's own way past the group."""
+    origin = make.origin(tls, version=version)
+    dns = make.dns("127.0.0.1", ttl=0)
+    n = make.nginx(
+        origin.url,
+        f"location /m/ {{ s3_private_bucket example-bucket; {trust(ca)} proxy_ssl_session_reuse {reuse}; }}",
+    )
+    assert n.get("/m/a").status == 200
+    for _ in range(2):
+        dns.error = 3
+        wait_until(lambda: n.get("/m/a").status == 502, "the name to be gone")
+        dns.error, before = 0, len(origin.connections)
+        wait_until(lambda: n.get("/m/a").status == 200, "the name to be back")
+        assert len(origin.connections) == before + 1
+    first, *others = origin.resumed
+    assert not first and set(others) == {reuse == "on"}
 
 
 @pytest.mark.parametrize("version", VERSIONS, ids=["TLS 1.2", "TLS 1.3"])

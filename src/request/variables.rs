@@ -14,7 +14,7 @@ use super::error_code::last_error;
 use super::name::name_object;
 use super::object::{object_mut, Object};
 use super::sign::{presigned_url, signed};
-use crate::connections::peer::choose;
+use crate::connections::peer::{choose, resume};
 use crate::location::{serving, shared};
 use crate::nginx::upstream::is_stored;
 use crate::nginx::value::keep_captures;
@@ -29,6 +29,9 @@ pub const AUTHORIZATION: &str = "s3_private_bucket_authorization";
 
 /// Another one: to read it is to choose where a request's connection goes.
 pub const CHOICE: &str = "s3_private_bucket_choice";
+
+/// And one more: to read it is to have a connection resume a TLS session.
+pub const SESSION: &str = "s3_private_bucket_session";
 
 /// What the names of the variables begin with that hold captures of the location, for values of the
 /// module's directives: `$1` means what the last regular expression found, of a `map` too.
@@ -49,9 +52,10 @@ const DOCUMENTED: [Variable; 7] = [
 ];
 
 /// What the directive writes into the proxy module's settings.
-const HIDDEN: [Variable; 11] = [
+const HIDDEN: [Variable; 12] = [
     Variable("authorization", authorize, 0),
     Variable("choice", choice, 0),
+    Variable("session", session, 0),
     Variable("dollar", dollar, 0),
     Variable("method", sent_method, 0),
     Variable("date", date, 0),
@@ -186,6 +190,20 @@ unsafe extern "C" fn choice(
     }
 }
 
+/// Which TLS session a connection resumes; never a value.
+unsafe extern "C" fn session(
+    r: *mut ngx_http_request_t,
+    v: *mut ngx_variable_value_t,
+    _: usize,
+) -> ngx_int_t {
+    // SAFETY: nginx passes a valid request and value. Only the name in the proxy module's TLS settings
+    // has it, which is evaluated between making a TLS connection and its handshake.
+    unsafe {
+        resume(r);
+        set(v, None)
+    }
+}
+
 /// The method that the proxy module would send by itself.
 unsafe extern "C" fn sent_method(
     r: *mut ngx_http_request_t,
@@ -231,11 +249,11 @@ pub enum NameError {
          remove it"
     )]
     Authorization,
-    /// A directive that would choose for a request that is not built yet.
+    /// A directive that would choose for a request that is not built, or a connection that is not made.
     #[error(
-        "chooses connections with the variable \"${CHOICE}\", which nothing else may use; remove it"
+        "chooses connections with the variable \"${0}\", which nothing else may use; remove it"
     )]
-    Choice,
+    Choice(&'static str),
     /// A name that is not one of the module's, nor the configuration's own.
     #[error("has no variable \"${0}\"; correct its name")]
     Unknown(String),
@@ -258,8 +276,8 @@ pub unsafe fn check_names(cf: *mut ngx_conf_t) -> Result<(), NameError> {
             if name == AUTHORIZATION.as_bytes() {
                 return Err(NameError::Authorization);
             }
-            if name == CHOICE.as_bytes() {
-                return Err(NameError::Choice);
+            if let Some(choice) = [CHOICE, SESSION].into_iter().find(|c| name == c.as_bytes()) {
+                return Err(NameError::Choice(choice));
             }
             let ours = name.starts_with(PREFIX.as_bytes()) && !name.starts_with(CAPTURE.as_bytes());
             if ours && !exists(cf, name) {
