@@ -39,6 +39,8 @@ class Origin:
         # Each connection's address and whether it resumed a TLS session; each request's connection.
         self.connections, self.peers, self.resumed, self.requests = [], [], [], []
         self.names, self.certificates = [], {}
+        # Whether a connection that resumed a session is closed at once.
+        self.rejects_resumed = False
         self.open, self.lock = set(), threading.Lock()
         # After how many requests a connection is closed, and whether the last answer says so; or
         # whether the request after them gets no answer; after how many idle seconds.
@@ -92,6 +94,8 @@ class Origin:
                     s = self.context.wrap_socket(s, server_side=True)
                     self.resumed.append(s.session_reused)
                     self.certificates[number] = s.getpeercert()
+                    if s.session_reused and self.rejects_resumed:
+                        return
                 self.open.add((s, host))
                 s.settimeout(self.idle)
                 with s.makefile("rb") as f:
@@ -494,6 +498,21 @@ def test_who_waits_for_dns_resumes_a_session(make, ca, tls, version, reuse):
         assert len(origin.connections) == before + 1
     first, *others = origin.resumed
     assert not first and set(others) == {reuse == "on"}
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=["TLS 1.2", "TLS 1.3"])
+def test_a_session_that_fails_past_the_group_is_dropped(make, ca, tls, version):
+    origin = make.origin(tls, version=version)
+    dns = make.dns("127.0.0.1", ttl=0)
+    n = make.nginx(
+        origin.url, f"location /m/ {{ s3_private_bucket example-bucket; {trust(ca)} }}"
+    )
+    assert n.get("/m/a").status == 200
+    dns.error = 3
+    wait_until(lambda: n.get("/m/a").status == 502, "the name to be gone")
+    dns.error, origin.rejects_resumed, before = 0, True, len(origin.resumed)
+    wait_until(lambda: n.get("/m/a").status == 200, "a full handshake")
+    assert origin.resumed[before:] == [True, False]
 
 
 @pytest.mark.parametrize("version", VERSIONS, ids=["TLS 1.2", "TLS 1.3"])

@@ -71,6 +71,11 @@ impl Group {
         result
     }
 
+    /// Gives the session away.
+    pub fn take_session(&self) -> Option<Session> {
+        self.session.take()
+    }
+
     /// Keeps a session in place of the last one.
     pub fn keep_session(&self, session: Option<Session>) {
         self.session.set(session);

@@ -163,7 +163,8 @@ unsafe fn past_group<'a>(r: *mut ngx_http_request_t) -> Option<(&'a Group, *mut 
     }
 }
 
-/// Has a connection that nginx made past the group resume the group's TLS session.
+/// Has a connection that nginx made past the group resume the group's TLS session. The group has it back
+/// with an answer: nobody tells when such a connection fails, and the session may be why.
 ///
 /// # Safety
 /// `r` is a valid request. If its connection speaks TLS, the handshake is not begun.
@@ -171,7 +172,9 @@ pub unsafe fn resume(r: *mut ngx_http_request_t) {
     // SAFETY: the caller's promise.
     unsafe {
         if let Some((group, connection)) = past_group(r) {
-            group.with_session(|session| session.resume(connection));
+            if let Some(session) = group.take_session() {
+                session.resume(connection);
+            }
         }
     }
 }
