@@ -173,7 +173,7 @@ class Nginx:
 
     def __init__(
         self, path, server="", http="", resolv_conf=None, listen="", top="", environment=None,
-        clock=None, module=MODULE,
+        clock=None, module=MODULE, binary=NGINX,
     ):  # fmt: skip
         self.dir = Path(path)
         self.dir.mkdir(parents=True, exist_ok=True)
@@ -183,7 +183,7 @@ class Nginx:
         self.tolerated = set()
         # What no response may have in it: what tells of S3.
         self.hidden = ()
-        self.module = module
+        self.module, self.binary = module, binary
         self.listen = listen
         self.top = top
         self.environment = dict(os.environ) | (environment or {})
@@ -235,7 +235,7 @@ http {{
         new.rename(self.dir / "clock")
 
     def command(self, *args):
-        nginx = [*WRAPPER, NGINX, "-p", str(self.dir), "-e", str(self.dir / "error.log")]
+        nginx = [*WRAPPER, self.binary, "-p", str(self.dir), "-e", str(self.dir / "error.log")]
         nginx += ["-c", str(self.dir / "nginx.conf"), *args]
         if self.resolv_conf is None:
             return nginx

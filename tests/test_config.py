@@ -246,12 +246,13 @@ def test_the_variable_of_a_signature_cannot_be_used(tmp_path):
     ) in output
 
 
-def test_the_variable_that_chooses_connections_cannot_be_used(tmp_path):
-    n = Nginx(tmp_path, f"location /m/ {{ {SIGNED} }}", "log_format x $s3_private_bucket_choice;")
+@pytest.mark.parametrize("name", ["s3_private_bucket_choice", "s3_private_bucket_session"])
+def test_variables_that_choose_connections_cannot_be_used(tmp_path, name):
+    n = Nginx(tmp_path, f"location /m/ {{ {SIGNED} }}", f"log_format x ${name};")
     status, output = n.check()
     assert status == 1
     assert (
-        '"s3_private_bucket" chooses connections with the variable "$s3_private_bucket_choice", '
+        f'"s3_private_bucket" chooses connections with the variable "${name}", '
         "which nothing else may use; remove it"
     ) in output
 

@@ -14,7 +14,7 @@ use super::error_code::last_error;
 use super::name::name_object;
 use super::object::{object_mut, Object};
 use super::sign::{presigned_url, signed};
-use crate::connections::peer::choose;
+use crate::connections::peer::{choose, resume};
 use crate::credentials::slot::State;
 use crate::credentials::source::Source;
 use crate::location::{serving, shared};
@@ -35,6 +35,9 @@ pub const CHOICE: &str = "s3_private_bucket_choice";
 
 /// The session token of keys that are renewed, likewise.
 pub const TOKEN: &str = "s3_private_bucket_token";
+
+/// And one more: to read it is to have a connection resume a TLS session.
+pub const SESSION: &str = "s3_private_bucket_session";
 
 /// What the names of the variables begin with that hold captures of the location, for values of the
 /// module's directives: `$1` means what the last regular expression found, of a `map` too.
@@ -57,10 +60,11 @@ const DOCUMENTED: [Variable; 9] = [
 ];
 
 /// What the directive writes into the proxy module's settings.
-const HIDDEN: [Variable; 12] = [
+const HIDDEN: [Variable; 13] = [
     Variable("token", token, 0),
     Variable("authorization", authorize, 0),
     Variable("choice", choice, 0),
+    Variable("session", session, 0),
     Variable("dollar", dollar, 0),
     Variable("method", sent_method, 0),
     Variable("date", date, 0),
@@ -236,6 +240,20 @@ unsafe extern "C" fn choice(
     }
 }
 
+/// Which TLS session a connection resumes; never a value.
+unsafe extern "C" fn session(
+    r: *mut ngx_http_request_t,
+    v: *mut ngx_variable_value_t,
+    _: usize,
+) -> ngx_int_t {
+    // SAFETY: nginx passes a valid request and value. Only the name in the proxy module's TLS settings
+    // has it, which is evaluated between making a TLS connection and its handshake.
+    unsafe {
+        resume(r);
+        set(v, None)
+    }
+}
+
 /// The method that the proxy module would send by itself.
 unsafe extern "C" fn sent_method(
     r: *mut ngx_http_request_t,
@@ -291,11 +309,11 @@ pub enum NameError {
     /// The same, of a session token.
     #[error("keeps session tokens in the variable \"${TOKEN}\", which nothing else may use; remove it")]
     Token,
-    /// A directive that would choose for a request that is not built yet.
+    /// A directive that would choose for a request that is not built, or a connection that is not made.
     #[error(
-        "chooses connections with the variable \"${CHOICE}\", which nothing else may use; remove it"
+        "chooses connections with the variable \"${0}\", which nothing else may use; remove it"
     )]
-    Choice,
+    Choice(&'static str),
     /// A name that is not one of the module's, nor the configuration's own.
     #[error("has no variable \"${0}\"; correct its name")]
     Unknown(String),
@@ -321,8 +339,8 @@ pub unsafe fn check_names(cf: *mut ngx_conf_t) -> Result<(), NameError> {
             if name == TOKEN.as_bytes() {
                 return Err(NameError::Token);
             }
-            if name == CHOICE.as_bytes() {
-                return Err(NameError::Choice);
+            if let Some(choice) = [CHOICE, SESSION].into_iter().find(|c| name == c.as_bytes()) {
+                return Err(NameError::Choice(choice));
             }
             let ours = name.starts_with(PREFIX.as_bytes()) && !name.starts_with(CAPTURE.as_bytes());
             if ours && !exists(cf, name) {
