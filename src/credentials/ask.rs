@@ -98,9 +98,7 @@ impl Asker {
                 loop {
                     let received = talk((peer, authority), &request, limit, log).await;
                     let received = received.map_err(of_instance)?;
-                    let step = read_as(&received, |reply| {
-                        self.instance.answer(reply, ngx_time())
-                    })?;
+                    let step = read_as(&received, |reply| self.instance.answer(reply, ngx_time()))?;
                     match step {
                         Step::Ask(next) => request = next,
                         Step::Done(keys) => break keys,

@@ -7,7 +7,6 @@ use ngx::ffi::{
     ngx_time, ngx_variable_value_t, NGX_HTTP_VAR_NOHASH, NGX_HTTP_VAR_PREFIX,
 };
 use ngx::ngx_string;
-use thiserror::Error;
 
 use super::asked::{method, slice_range};
 use super::error_code::last_error;
@@ -21,13 +20,13 @@ use crate::location::{serving, shared};
 use crate::nginx::pool::concat;
 use crate::nginx::upstream::is_stored;
 use crate::nginx::value::keep_captures;
-use crate::nginx::variable::{add, exists, get, set, used, Get};
+use crate::nginx::variable::{add, get, set, Get};
 use crate::nginx::Failed;
 
 /// What the names of all variables begin with.
-const PREFIX: &str = "s3_private_bucket_";
+pub const PREFIX: &str = "s3_private_bucket_";
 
-/// A variable that only the proxy module's configuration may read; see [`check_names`].
+/// A variable that only the proxy module's configuration may read; see [`super::names`].
 pub const AUTHORIZATION: &str = "s3_private_bucket_authorization";
 
 /// Another one: to read it is to choose where a request's connection goes.
@@ -298,57 +297,6 @@ unsafe extern "C" fn token(
 ) -> ngx_int_t {
     // SAFETY: nginx passes a valid request and value.
     unsafe { set(v, signed(r).map(|object| object.token)) }
-}
-
-/// A name in the configuration that it may not have.
-#[derive(Debug, Error)]
-pub enum NameError {
-    /// A log format or another directive that would show signatures.
-    #[error("keeps signatures in the variable \"${AUTHORIZATION}\", which nothing else may use; remove it")]
-    Authorization,
-    /// The same, of a session token.
-    #[error("keeps session tokens in the variable \"${TOKEN}\", which nothing else may use; remove it")]
-    Token,
-    /// A directive that would choose for a request that is not built, or a connection that is not made.
-    #[error(
-        "chooses connections with the variable \"${0}\", which nothing else may use; remove it"
-    )]
-    Choice(&'static str),
-    /// A name that is not one of the module's, nor the configuration's own.
-    #[error("has no variable \"${0}\"; correct its name")]
-    Unknown(String),
-}
-
-/// Checks the variables that the configuration names.
-///
-/// The proxy module's values are cached in the request, so that a log format could show a signature:
-/// what nobody names cannot be shown.
-///
-/// # Errors
-/// The first of [`NameError`]'s reasons that applies.
-///
-/// # Safety
-/// `cf` is nginx's context after the configuration was read, before set-up names any itself.
-pub unsafe fn check_names(cf: *mut ngx_conf_t) -> Result<(), NameError> {
-    // SAFETY: the caller's promise.
-    unsafe {
-        for name in used(cf) {
-            if name == AUTHORIZATION.as_bytes() {
-                return Err(NameError::Authorization);
-            }
-            if name == TOKEN.as_bytes() {
-                return Err(NameError::Token);
-            }
-            if let Some(choice) = [CHOICE, SESSION].into_iter().find(|c| name == c.as_bytes()) {
-                return Err(NameError::Choice(choice));
-            }
-            let ours = name.starts_with(PREFIX.as_bytes()) && !name.starts_with(CAPTURE.as_bytes());
-            if ours && !exists(cf, name) {
-                return Err(NameError::Unknown(name.escape_ascii().to_string()));
-            }
-        }
-    }
-    Ok(())
 }
 
 /// `$`, which a value of proxy_set_header cannot have otherwise.

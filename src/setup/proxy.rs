@@ -350,7 +350,11 @@ mod tests {
         assert_eq!((name, &*value), ("X-S3-Private-Bucket-Choice", "$s3_private_bucket_choice"));
         let secret = Auth::Secret(Secret::new("Referer", b"a$b").ok().unwrap());
         let credentials = Rc::new(Credentials::new("id", "key", Some("t$")).ok().unwrap());
-        let sigv4 = Auth::Sigv4 { keys: SigningKeys::Fixed(credentials), service: "s3".into(), identity: "".into() };
+        let sigv4 = Auth::Sigv4 {
+            keys: SigningKeys::Fixed(credentials),
+            service: "s3".into(),
+            identity: "".into(),
+        };
         for (auth, owner, expected) in [
             (&Auth::None, None, &[("Host", "h")][..]),
             (&Auth::None, Some("1"), &[("Host", "h"), ("X-Amz-Expected-Bucket-Owner", "1")]),
