@@ -370,6 +370,8 @@ def test_no_name_server_is_told(tmp_path, secret):
 
 def test_a_failed_reload_keeps_the_old_configuration(nginx, origin, secret):
     n = nginx("location /m/ { s3_private_bucket example-bucket; }")
+    # nginx listens before it looks for signals.
+    wait_until(n.workers, "a worker")
     secret.write_text("")
     n.tolerated = {"[emerg]"}
     n.process.send_signal(signal.SIGHUP)
