@@ -5,6 +5,8 @@ pub mod auth;
 pub mod endpoint;
 pub mod error_body;
 pub mod folder;
+#[allow(dead_code)]
+pub mod listing;
 pub mod object;
 pub mod reported;
 #[allow(dead_code)]

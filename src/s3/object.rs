@@ -121,7 +121,7 @@ impl<'a> Key<'a> {
 }
 
 /// Bytes that UriEncode leaves alone, `/` apart.
-const fn unreserved(b: u8) -> bool {
+pub const fn is_unreserved(b: u8) -> bool {
     b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~')
 }
 
@@ -242,7 +242,7 @@ pub fn encode_argument(bytes: &[u8]) -> String {
 }
 
 fn query_width(b: u8) -> usize {
-    if unreserved(b) {
+    if is_unreserved(b) {
         1
     } else {
         3
@@ -297,7 +297,7 @@ impl Encoder<'_> {
     }
 
     fn query(&mut self, b: u8) {
-        if unreserved(b) {
+        if is_unreserved(b) {
             self.raw(b);
         } else {
             self.escape(b);

@@ -6,8 +6,8 @@
 
 mod token;
 
+pub use token::XmlError;
 use token::{is_in_utf8, token, Token, BOM_FIRST, CDATA};
-pub use token::{XmlError, MAX_TOKEN};
 
 /// How many elements are open at most.
 pub const MAX_DEPTH: usize = 32;
@@ -265,6 +265,7 @@ fn until<const A: u8, const B: u8>(bytes: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::token::MAX_TOKEN;
     use super::*;
     use proptest::prelude::*;
 

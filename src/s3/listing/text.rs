@@ -1,0 +1,150 @@
+//! What the three forms of a page are written with: escaped names, numbers, and pairs of digits.
+
+use crate::s3::object::is_unreserved;
+
+/// What a byte needs in one of the forms; several are joined by "or".
+const LINK: u8 = 1;
+const MARKUP: u8 = 2;
+const JSON: u8 = 4;
+
+const NEEDS: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut b = 0;
+    while b < 256 {
+        let byte = b as u8;
+        if !is_unreserved(byte) {
+            table[b] |= LINK;
+        }
+        if matches!(byte, b'<' | b'>' | b'&' | b'"') {
+            table[b] |= MARKUP;
+        }
+        if matches!(byte, b'\\' | b'"' | 0..=0x1f) {
+            table[b] |= JSON;
+        }
+        b += 1;
+    }
+    table
+};
+
+const HEX: &[u8; 16] = b"0123456789ABCDEF";
+
+/// What a name needs to be written.
+#[derive(Clone, Copy)]
+pub struct Needs(u8);
+
+impl Needs {
+    /// Looks at all bytes of a name once: most need nothing.
+    pub fn of(name: &[u8]) -> Self {
+        Needs(name.iter().fold(0, |needs, &b| needs | NEEDS[usize::from(b)]))
+    }
+
+    /// Whether the name is ASCII letters, digits and `-._~`: itself everywhere, a column a byte.
+    pub fn is_none(self) -> bool {
+        self.0 & LINK == 0
+    }
+}
+
+/// Appends a name as one segment of a relative link: only unreserved characters are not encoded, so that
+/// neither a scheme nor a query can be read into it.
+pub fn push_link(name: &[u8], needs: Needs, out: &mut Vec<u8>) {
+    push(name, needs, LINK, out, |b, out| {
+        let digit = |b: u8| HEX[usize::from(b & 15)];
+        out.extend_from_slice(&[b'%', digit(b >> 4), digit(b)]);
+    });
+}
+
+/// Appends text between or in attributes of HTML or XML, as nginx escapes it.
+pub fn push_markup(text: &[u8], needs: Needs, out: &mut Vec<u8>) {
+    push(text, needs, MARKUP, out, |b, out| {
+        out.extend_from_slice(match b {
+            b'<' => b"&lt;",
+            b'>' => b"&gt;",
+            b'&' => b"&amp;",
+            _ => b"&quot;",
+        });
+    });
+}
+
+/// Appends text inside of a string of JSON, as nginx escapes it.
+pub fn push_json(text: &[u8], needs: Needs, out: &mut Vec<u8>) {
+    push(text, needs, JSON, out, |b, out| {
+        let short = match b {
+            b'\n' => b'n',
+            b'\r' => b'r',
+            b'\t' => b't',
+            8 => b'b',
+            12 => b'f',
+            0x20.. => b,
+            _ => {
+                out.extend_from_slice(b"\\u00");
+                out.extend_from_slice(&[HEX[usize::from(b >> 4)], HEX[usize::from(b & 15)]]);
+                return;
+            }
+        };
+        out.extend_from_slice(&[b'\\', short]);
+    });
+}
+
+#[inline]
+fn push(text: &[u8], needs: Needs, what: u8, out: &mut Vec<u8>, escape: impl Fn(u8, &mut Vec<u8>)) {
+    if needs.0 & what == 0 {
+        out.extend_from_slice(text);
+        return;
+    }
+    for &b in text {
+        if NEEDS[usize::from(b)] & what == 0 {
+            out.push(b);
+        } else {
+            escape(b, out);
+        }
+    }
+}
+
+/// The two digits of a number below 100.
+pub fn two(number: u32) -> [u8; 2] {
+    [b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8]
+}
+
+/// The four digits of a year.
+pub fn four(year: u32) -> [u8; 4] {
+    let ([a, b], [c, d]) = (two(year / 100), two(year));
+    [a, b, c, d]
+}
+
+/// The longest number, in digits.
+const DIGITS: usize = 20;
+
+/// A number in decimal digits.
+pub struct Decimal {
+    digits: [u8; DIGITS],
+    start: usize,
+}
+
+impl Decimal {
+    pub fn new(mut number: u64) -> Self {
+        let mut decimal = Decimal { digits: [b'0'; DIGITS], start: DIGITS - 1 };
+        for (at, digit) in decimal.digits.iter_mut().enumerate().rev() {
+            *digit = b'0' + (number % 10) as u8;
+            decimal.start = at;
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        decimal
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        self.digits.get(self.start..).unwrap_or_default()
+    }
+}
+
+/// The names of the months, as nginx writes them.
+pub const MONTHS: [&[u8; 3]; 12] = [
+    b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
+];
+
+/// The name of a month, from 1 to 12.
+pub fn month(number: u32) -> &'static [u8; 3] {
+    MONTHS[(number.wrapping_sub(1) % 12) as usize]
+}
