@@ -9,7 +9,7 @@ pub mod question;
 mod text;
 pub mod xml;
 
-use core::mem::take;
+use core::mem::{replace, take};
 
 pub use page::Page;
 use page::Told;
@@ -40,7 +40,7 @@ pub enum ListingError {
     /// There are more pages, but nothing on this one that the next could begin behind.
     #[error("it is not the last page, but has no new name")]
     NoNext,
-    /// An error that was sent with the status of success: its code.
+    /// An error that was sent with the status of success: its code, of letters and digits, or nothing.
     #[error("it is the error {0:?}")]
     Refused(Box<str>),
 }
@@ -117,6 +117,10 @@ impl Listing {
                 Event::Start(name) => {
                     if !self.start(name)? {
                         parser.skip();
+                    } else if self.field != Field::None {
+                        if let Some(text) = parser.leaf(&mut piece) {
+                            self.end_of_field(text)?;
+                        }
                     }
                 }
                 Event::Text(text) => self.text(text),
@@ -181,32 +185,39 @@ impl Listing {
         match self.field {
             Field::None => (),
             Field::Key => self.page.names().extend_from_slice(text),
-            _ if self.value.len() + text.len() <= MAX_VALUE => self.value.extend_from_slice(text),
-            // Longer than any such value: none of them.
-            _ => self.value = vec![b'?'; MAX_VALUE],
+            // Not more of it than tells that it is too long.
+            _ => self.value.extend(text.iter().take(MAX_VALUE + 1 - self.value.len())),
         }
     }
 
     fn end(&mut self) -> Result<(), ListingError> {
-        let value = self.value.trim_ascii();
-        match self.field {
-            Field::None => return self.end_of_place(),
-            // Some servers have several prefixes in one element.
-            Field::Key if self.place == Place::CommonPrefixes => {
-                self.told.is_folder = true;
-                self.end_of_entry();
+        if self.field == Field::None {
+            return self.end_of_place();
+        }
+        let value = take(&mut self.value);
+        self.end_of_field(&value)
+    }
+
+    /// Takes the text of the open field, or what of a key is not among the names yet.
+    #[inline]
+    fn end_of_field(&mut self, text: &[u8]) -> Result<(), ListingError> {
+        // Longer than any such value: none of them.
+        let value = if text.len() > MAX_VALUE { b"" } else { text.trim_ascii() };
+        match replace(&mut self.field, Field::None) {
+            Field::None => (),
+            Field::Key => {
+                self.page.names().extend_from_slice(text);
+                // Some servers have several prefixes in one element.
+                if self.place == Place::CommonPrefixes {
+                    self.told.is_folder = true;
+                    self.end_of_entry();
+                }
             }
-            Field::Key => (),
             Field::LastModified => self.told.mtime = time::seconds(value),
             Field::Size => self.told.size = number(value).unwrap_or(0),
             Field::IsTruncated => self.is_truncated = matches!(value, b"true" | b"1"),
-            Field::Code => {
-                let code = String::from_utf8_lossy(value);
-                return Err(ListingError::Refused(code.into()));
-            }
+            Field::Code => return Err(refused(value)),
         }
-        self.field = Field::None;
-        self.value.clear();
         Ok(())
     }
 
@@ -218,7 +229,7 @@ impl Listing {
             }
             Place::CommonPrefixes => Place::Result,
             // Without a code.
-            Place::Error => return Err(ListingError::Refused("".into())),
+            Place::Error => return Err(refused(b"")),
             Place::Result | Place::Outside => Place::Outside,
         };
         Ok(())
@@ -231,6 +242,12 @@ impl Listing {
             None => self.page.dropped += 1,
         }
     }
+}
+
+fn refused(code: &[u8]) -> ListingError {
+    // It is logged.
+    let is_code = code.iter().all(u8::is_ascii_alphanumeric);
+    ListingError::Refused(String::from_utf8_lossy(if is_code { code } else { b"" }).into())
 }
 
 fn number(digits: &[u8]) -> Option<u64> {

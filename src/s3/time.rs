@@ -89,6 +89,9 @@ fn days_in(year: u32, month: u32) -> Option<u32> {
 
 /// By how many seconds local time is ahead of UTC, from what stands behind the seconds.
 fn offset(text: &[u8]) -> Option<i64> {
+    if matches!(text, b".000Z" | b"Z") {
+        return Some(0);
+    }
     let zone = match text.split_first() {
         Some((b'.', fraction)) => {
             let digits = fraction.iter().take_while(|b| b.is_ascii_digit()).count();

@@ -2,7 +2,7 @@
 
 use super::page::{Entry, Page};
 use super::question::write_link;
-use super::text::{four, month, push_link, push_markup, two, Decimal, Needs};
+use super::text::{four, month, push_link, push_markup, push_number, two, Needs};
 use crate::s3::time::civil;
 
 /// How a page is shown.
@@ -51,17 +51,21 @@ pub fn write(page: &Page, view: &View, out: &mut Vec<u8>) {
 }
 
 fn write_entry(name: &[u8], file: Option<&Entry>, view: &View, out: &mut Vec<u8>) {
-    let slash: &[u8] = if file.is_none() { b"/" } else { b"" };
-    let needs = Needs::of(name);
+    let (needs, is_folder) = (Needs::of(name), file.is_none());
     out.reserve(2 * name.len() + 128);
     out.extend_from_slice(b"<a href=\"");
     push_link(name, needs, out);
-    out.extend_from_slice(slash);
+    if is_folder {
+        out.push(b'/');
+    }
     out.extend_from_slice(b"\">");
     push_markup(name, needs, out);
-    out.extend_from_slice(slash);
+    if is_folder {
+        out.push(b'/');
+    }
     out.extend_from_slice(b"</a>");
-    let width = slash.len() + if needs.is_none() { name.len() } else { characters(name) };
+    let width =
+        if needs.is_none() { name.len() } else { characters(name) } + usize::from(is_folder);
     out.extend_from_slice(SPACES.get(width..).unwrap_or_default());
     push_date(file, view, out);
     push_size(file, view, out);
@@ -90,37 +94,32 @@ fn push_date(file: Option<&Entry>, view: &View, out: &mut Vec<u8>) {
 
 /// Appends the column of the size, to the right, and ends the line.
 fn push_size(file: Option<&Entry>, view: &View, out: &mut Vec<u8>) {
-    let (number, scale, width) = match file {
+    match file {
         None => {
             let width = if view.exact_size { 19 } else { 7 };
             out.extend_from_slice(SPACES.get(..width - 1).unwrap_or_default());
-            out.extend_from_slice(b"-\r\n");
-            return;
+            out.push(b'-');
         }
-        Some(file) if view.exact_size => (file.size, None, 19),
-        Some(file) => {
-            let (number, scale) = rounded(file.size);
-            (number, Some(scale), 6)
-        }
-    };
-    let number = Decimal::new(number);
-    // Without a letter nginx has the space before the number.
-    let space = usize::from(scale == Some(b' '));
-    let before = width + space - number.as_bytes().len().min(width);
-    out.extend_from_slice(SPACES.get(..before).unwrap_or_default());
-    out.extend_from_slice(number.as_bytes());
-    out.extend(scale.filter(|_| space == 0));
+        Some(file) if view.exact_size => push_number(file.size, 19, out),
+        Some(file) => match rounded(file.size) {
+            (number, None) => push_number(number, 7, out),
+            (number, Some(scale)) => {
+                push_number(number, 6, out);
+                out.push(scale);
+            }
+        },
+    }
     out.extend_from_slice(b"\r\n");
 }
 
-/// A size as nginx rounds it, and its letter.
-fn rounded(size: u64) -> (u64, u8) {
+/// A size as nginx rounds it, and its letter, if it has one.
+fn rounded(size: u64) -> (u64, Option<u8>) {
     let (shift, scale) = match size {
-        0..=9999 => return (size, b' '),
+        0..=9999 => return (size, None),
         10_000..=0xf_ffff => (10, b'K'),
         0x10_0000..=0x3fff_ffff => (20, b'M'),
         _ => (30, b'G'),
     };
     // Halves up.
-    ((size >> shift) + (size >> (shift - 1) & 1), scale)
+    ((size >> shift) + (size >> (shift - 1) & 1), Some(scale))
 }

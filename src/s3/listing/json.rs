@@ -1,7 +1,7 @@
 //! A page as JSON: the form of nginx's autoindex, where folders have no time.
 
 use super::page::Page;
-use super::text::{four, month, push_json, two, Decimal, Needs};
+use super::text::{four, month, push_json, push_number, two, Needs};
 use crate::s3::time::civil;
 
 const WEEKDAYS: [&[u8; 3]; 7] = [b"Sun", b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat"];
@@ -24,7 +24,7 @@ pub fn write(page: &Page, out: &mut Vec<u8>) {
             push_time(seconds, out);
         }
         out.extend_from_slice(b", \"size\":");
-        out.extend_from_slice(Decimal::new(file.size).as_bytes());
+        push_number(file.size, 0, out);
         out.extend_from_slice(b" }");
     }
     out.extend_from_slice(b"\r\n]");

@@ -1,5 +1,7 @@
 //! A page of a folder: what of a listing is shown, and where the next page begins.
 
+use memchr::memchr;
+
 use super::question::is_name;
 
 /// A folder or a file: where its name is, and what S3 says of it.
@@ -55,6 +57,7 @@ impl Page {
 
     /// Takes the last bytes of [`Page::names`], from `start` on, for the key of an entry; `after` is
     /// behind which name the page begins. The key is forgotten when nothing of it is to be shown.
+    #[inline]
     pub(super) fn add(&mut self, start: usize, prefix: &[u8], after: &[u8], told: Told) {
         let key = self.names.get(start..).unwrap_or_default();
         let kept = match key.strip_prefix(prefix) {
@@ -64,7 +67,7 @@ impl Page {
                 None
             }
             Some(name) => {
-                let slash = name.iter().position(|&b| b == b'/');
+                let slash = memchr(b'/', name);
                 let is_folder = slash.is_some();
                 // A server that does not know the delimiter sends keys of deeper folders.
                 let is_here = slash.is_none_or(|at| at + 1 == name.len());

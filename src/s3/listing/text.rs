@@ -33,8 +33,11 @@ const HEX: &[u8; 16] = b"0123456789ABCDEF";
 pub struct Needs(u8);
 
 impl Needs {
-    /// Looks at all bytes of a name once: most need nothing.
+    /// Looks at a name: most need nothing.
     pub fn of(name: &[u8]) -> Self {
+        if is_plain(name) {
+            return Needs(0);
+        }
         Needs(name.iter().fold(0, |needs, &b| needs | NEEDS[usize::from(b)]))
     }
 
@@ -42,6 +45,27 @@ impl Needs {
     pub fn is_none(self) -> bool {
         self.0 & LINK == 0
     }
+}
+
+/// Whether all bytes of a name are unreserved: a look without branches at many of them at a time, where
+/// the last may be looked at twice. No short name is plain.
+fn is_plain(name: &[u8]) -> bool {
+    const STEP: usize = 16;
+    let Some(last) = name.last_chunk::<STEP>() else { return false };
+    // In two ranges, which the compiler looks at together: `-./` and the digits are next to each other.
+    let is_odd = |chunk: &[u8; STEP]| {
+        chunk.iter().fold(false, |odd, &b| {
+            let is_plain =
+                matches!(b, b'-'..=b'9') | b.is_ascii_alphabetic() | (b == b'_') | (b == b'~');
+            odd | !is_plain | (b == b'/')
+        })
+    };
+    let (mut odd, mut rest) = (is_odd(last), name);
+    while let Some((chunk, behind)) = rest.split_first_chunk() {
+        odd |= is_odd(chunk);
+        rest = behind;
+    }
+    !odd
 }
 
 /// Appends a name as one segment of a relative link: only unreserved characters are not encoded, so that
@@ -102,41 +126,32 @@ fn push(text: &[u8], needs: Needs, what: u8, out: &mut Vec<u8>, escape: impl Fn(
 
 /// The two digits of a number below 100.
 pub fn two(number: u32) -> [u8; 2] {
-    [b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8]
+    let tens = number / 10;
+    [b'0' + tens as u8, b'0' + (number - 10 * tens) as u8]
 }
 
 /// The four digits of a year.
 pub fn four(year: u32) -> [u8; 4] {
-    let ([a, b], [c, d]) = (two(year / 100), two(year));
+    let ([a, b], [c, d]) = (two(year / 100), two(year % 100));
     [a, b, c, d]
 }
 
 /// The longest number, in digits.
 const DIGITS: usize = 20;
 
-/// A number in decimal digits.
-pub struct Decimal {
-    digits: [u8; DIGITS],
-    start: usize,
-}
-
-impl Decimal {
-    pub fn new(mut number: u64) -> Self {
-        let mut decimal = Decimal { digits: [b'0'; DIGITS], start: DIGITS - 1 };
-        for (at, digit) in decimal.digits.iter_mut().enumerate().rev() {
-            *digit = b'0' + (number % 10) as u8;
-            decimal.start = at;
-            number /= 10;
-            if number == 0 {
-                break;
-            }
+/// Appends a number to the right of a column, whose width is at most that of the longest number.
+pub fn push_number(mut number: u64, width: usize, out: &mut Vec<u8>) {
+    let (mut column, mut start) = ([b' '; DIGITS], DIGITS);
+    for (at, byte) in column.iter_mut().enumerate().rev() {
+        *byte = b'0' + (number % 10) as u8;
+        number /= 10;
+        start = at;
+        if number == 0 {
+            break;
         }
-        decimal
     }
-
-    pub fn as_bytes(&self) -> &[u8] {
-        self.digits.get(self.start..).unwrap_or_default()
-    }
+    let start = start.min(DIGITS - width.min(DIGITS));
+    out.extend_from_slice(column.get(start..).unwrap_or_default());
 }
 
 /// The names of the months, as nginx writes them.

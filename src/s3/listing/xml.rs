@@ -1,7 +1,7 @@
 //! A page as XML: the form of nginx's autoindex, where folders have no time.
 
 use super::page::Page;
-use super::text::{four, push_markup, two, Decimal, Needs};
+use super::text::{four, push_markup, push_number, two, Needs};
 use crate::s3::time::civil;
 
 /// Appends the page.
@@ -21,7 +21,7 @@ pub fn write(page: &Page, out: &mut Vec<u8>) {
             push_time(seconds, out);
         }
         out.extend_from_slice(b" size=\"");
-        out.extend_from_slice(Decimal::new(file.size).as_bytes());
+        push_number(file.size, 0, out);
         out.extend_from_slice(b"\">");
         push_markup(name, needs, out);
         out.extend_from_slice(b"</file>\r\n");

@@ -14,8 +14,11 @@ pub mod s3 {
     pub mod endpoint;
     pub mod error_body;
     pub mod folder;
+    pub mod listing;
     pub mod object;
+    pub mod time;
     pub mod version;
+    pub mod xml;
 }
 
 #[path = "../../../src/nginx"]
@@ -25,7 +28,7 @@ pub mod nginx {
 }
 
 pub use nginx::{resolv_conf, template};
-pub use s3::{answer, auth, endpoint, error_body, folder, object, version};
+pub use s3::{answer, auth, endpoint, error_body, folder, listing, object, version, xml};
 
 /// The fields of an input, which stand between bytes that no UTF-8 text has. The last field may
 /// have any byte.
