@@ -389,6 +389,7 @@ mod tests {
             ("<a><!ELEMENT></a>", XmlError::DocumentType),
             ("<a>&b;</a>", XmlError::Reference),
             ("<a>&;</a>", XmlError::Reference),
+            ("<a>&b> no tag, where one is looked for</b></a>", XmlError::Reference),
             ("<a>&#;</a>", XmlError::Reference),
             ("<a>&#0;</a>", XmlError::Reference),
             ("<a>&#xD800;</a>", XmlError::Reference),

@@ -39,7 +39,7 @@ impl Short {
     /// nothing is behind it. Other tags are for [`super::token`].
     #[inline]
     pub fn in_start_tag(bytes: &[u8]) -> Option<(Self, usize)> {
-        let (_, behind) = bytes.split_first()?;
+        let behind = bytes.strip_prefix(b"<")?;
         let text = u128::from_le_bytes(*behind.first_chunk()?);
         // The highest bit of each byte that is a letter, and of no other.
         let seven = (text | each(0x20)) & each(0x7f);

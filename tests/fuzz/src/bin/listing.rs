@@ -117,12 +117,16 @@ fn keys(text: &[u8]) -> Vec<Vec<u8>> {
     while let Some(event) = parser.next(&mut rest).expect("it was read") {
         let here: Vec<&[u8]> = open.iter().map(Vec::as_slice).collect();
         match (event, &here[..]) {
-            (Event::Start(name), _) => {
-                open.push(name.to_vec());
-                if open.len() == 3 {
+            (Event::Start(name), here) => match (here, name) {
+                ([], _)
+                | ([_], b"Contents" | b"CommonPrefixes" | b"IsTruncated")
+                | ([_, b"Contents"], b"Key" | b"LastModified" | b"Size")
+                | ([_, b"CommonPrefixes"], b"Prefix") => {
+                    open.push(name.to_vec());
                     keys.push(Vec::new());
                 }
-            }
+                _ => parser.skip(),
+            },
             (Event::Text(text), [_, b"Contents", b"Key"] | [_, b"CommonPrefixes", b"Prefix"]) => {
                 keys.last_mut().expect("an element").extend(text);
             }
