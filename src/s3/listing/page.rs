@@ -114,7 +114,7 @@ impl Page {
         for entries in [&mut *folders, &mut *files] {
             // Most servers send them in order.
             if !entries.is_sorted_by(|a, b| bare(a) < bare(b)) {
-                entries.sort_by(|a, b| bare(a).cmp(bare(b)));
+                entries.sort_unstable_by(|a, b| bare(a).cmp(bare(b)));
                 entries.dedup_by(|a, b| bare(a) == bare(b));
             }
         }

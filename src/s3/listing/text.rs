@@ -2,53 +2,46 @@
 
 use crate::s3::object::is_unreserved;
 
-/// What a byte needs in one of the forms; several are joined by "or".
-const LINK: u8 = 1;
-const MARKUP: u8 = 2;
-const JSON: u8 = 4;
-
-const NEEDS: [u8; 256] = {
-    let mut table = [0; 256];
-    let mut b = 0;
-    while b < 256 {
-        let byte = b as u8;
-        if !is_unreserved(byte) {
-            table[b] |= LINK;
-        }
-        if matches!(byte, b'<' | b'>' | b'&' | b'"') {
-            table[b] |= MARKUP;
-        }
-        if matches!(byte, b'\\' | b'"' | 0..=0x1f) {
-            table[b] |= JSON;
-        }
-        b += 1;
-    }
-    table
-};
-
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
-/// What a name needs to be written.
+/// In which of the forms a name has bytes to be escaped.
 #[derive(Clone, Copy)]
-pub struct Needs(u8);
+pub struct Needs {
+    link: bool,
+    markup: bool,
+    json: bool,
+}
 
 impl Needs {
     /// Looks at a name: most need nothing.
     pub fn of(name: &[u8]) -> Self {
         if is_plain(name) {
-            return Needs(0);
+            return Needs { link: false, markup: false, json: false };
         }
-        Needs(name.iter().fold(0, |needs, &b| needs | NEEDS[usize::from(b)]))
+        let any = |is: fn(u8) -> bool| name.iter().any(|&b| is(b));
+        Needs { link: any(in_link), markup: any(in_markup), json: any(in_json) }
     }
 
     /// Whether the name is ASCII letters, digits and `-._~`: itself everywhere, a column a byte.
     pub fn is_none(self) -> bool {
-        self.0 & LINK == 0
+        !self.link
     }
 }
 
-/// Whether all bytes of a name are unreserved: a look without branches at many of them at a time, where
-/// the last may be looked at twice. No short name is plain.
+fn in_link(b: u8) -> bool {
+    !is_unreserved(b)
+}
+
+fn in_markup(b: u8) -> bool {
+    matches!(b, b'<' | b'>' | b'&' | b'"')
+}
+
+fn in_json(b: u8) -> bool {
+    matches!(b, b'\\' | b'"' | 0..=0x1f)
+}
+
+/// Whether all bytes of a name are unreserved: a look at many of them at a time, where the last
+/// may be looked at twice. No short name is plain.
 fn is_plain(name: &[u8]) -> bool {
     const STEP: usize = 16;
     let Some(last) = name.last_chunk::<STEP>() else { return false };
@@ -60,18 +53,20 @@ fn is_plain(name: &[u8]) -> bool {
             odd | !is_plain | (b == b'/')
         })
     };
-    let (mut odd, mut rest) = (is_odd(last), name);
+    let mut rest = name;
     while let Some((chunk, behind)) = rest.split_first_chunk() {
-        odd |= is_odd(chunk);
+        if is_odd(chunk) {
+            return false;
+        }
         rest = behind;
     }
-    !odd
+    !is_odd(last)
 }
 
 /// Appends a name as one segment of a relative link: only unreserved characters are not encoded, so that
 /// neither a scheme nor a query can be read into it.
 pub fn push_link(name: &[u8], needs: Needs, out: &mut Vec<u8>) {
-    push(name, needs, LINK, out, |b, out| {
+    push(name, needs.link, in_link, out, |b, out| {
         let digit = |b: u8| HEX[usize::from(b & 15)];
         out.extend_from_slice(&[b'%', digit(b >> 4), digit(b)]);
     });
@@ -79,7 +74,7 @@ pub fn push_link(name: &[u8], needs: Needs, out: &mut Vec<u8>) {
 
 /// Appends text between or in attributes of HTML or XML, as nginx escapes it.
 pub fn push_markup(text: &[u8], needs: Needs, out: &mut Vec<u8>) {
-    push(text, needs, MARKUP, out, |b, out| {
+    push(text, needs.markup, in_markup, out, |b, out| {
         out.extend_from_slice(match b {
             b'<' => b"&lt;",
             b'>' => b"&gt;",
@@ -91,7 +86,7 @@ pub fn push_markup(text: &[u8], needs: Needs, out: &mut Vec<u8>) {
 
 /// Appends text inside of a string of JSON, as nginx escapes it.
 pub fn push_json(text: &[u8], needs: Needs, out: &mut Vec<u8>) {
-    push(text, needs, JSON, out, |b, out| {
+    push(text, needs.json, in_json, out, |b, out| {
         let short = match b {
             b'\n' => b'n',
             b'\r' => b'r',
@@ -109,17 +104,24 @@ pub fn push_json(text: &[u8], needs: Needs, out: &mut Vec<u8>) {
     });
 }
 
+/// Appends a text whose bytes are escaped where they are to be, if there are such.
 #[inline]
-fn push(text: &[u8], needs: Needs, what: u8, out: &mut Vec<u8>, escape: impl Fn(u8, &mut Vec<u8>)) {
-    if needs.0 & what == 0 {
+fn push(
+    text: &[u8],
+    has_some: bool,
+    is_one: fn(u8) -> bool,
+    out: &mut Vec<u8>,
+    escape: impl Fn(u8, &mut Vec<u8>),
+) {
+    if !has_some {
         out.extend_from_slice(text);
         return;
     }
     for &b in text {
-        if NEEDS[usize::from(b)] & what == 0 {
-            out.push(b);
-        } else {
+        if is_one(b) {
             escape(b, out);
+        } else {
+            out.push(b);
         }
     }
 }
