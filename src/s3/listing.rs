@@ -19,7 +19,7 @@ use crate::s3::time;
 use crate::s3::xml::{Event, Parser, XmlError};
 
 /// How many bytes of XML are read at most. It bounds what a listing holds, too: keys that are no longer than
-/// their XML, and 40 bytes for each entry, whose XML has 19 at least.
+/// their XML, and 32 bytes for each entry, whose XML has 19 at least.
 pub const MAX_XML: usize = 8 << 20;
 
 /// The longest text of an element that is no key, in bytes.

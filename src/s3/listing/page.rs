@@ -15,7 +15,7 @@ pub struct Entry {
     pub mtime: Option<i64>,
 }
 
-/// The names and entries of a listing. 40 bytes an entry beside its key.
+/// The names and entries of a listing. 32 bytes an entry beside its key.
 #[derive(Default)]
 pub struct Page {
     /// The keys of all entries, one behind the other.
