@@ -5,6 +5,7 @@ pub mod auth;
 pub mod endpoint;
 pub mod error_body;
 pub mod folder;
+pub mod listing;
 pub mod object;
 pub mod reported;
 pub mod sources;

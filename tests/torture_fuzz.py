@@ -1,7 +1,6 @@
 """Fuzzing: the pure code, led by its coverage (libFuzzer), and directives in nginx -t.
 
-The corpus in tests/fuzz has what a fuzzer began with and what it stopped at. There is no XML of lists to
-fuzz: the module never asks for one.
+The corpus in tests/fuzz has what a fuzzer began with and what it stopped at.
 """
 
 import os
@@ -18,6 +17,7 @@ TARGETS = {
     "key": "keys, their encoding, arguments, redirects to folders",
     "credentials": "credentials files and secrets",
     "scope": "signatures and presigned URLs of any scope, verified from their text",
+    "listing": "listings in XML, whole and in pieces, and the pages that are written of them",
     "answer": "S3's error bodies, statuses and headers",
     "source": "sources of keys: their addresses and answers, what they are asked",
     "response": "answers of HTTP in pieces: their heads, and where their bodies end",

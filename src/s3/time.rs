@@ -33,9 +33,18 @@ pub fn seconds(text: &[u8]) -> Option<i64> {
     else {
         return None;
     };
-    let year = two(y1, y2)? * 100 + two(y3, y4)?;
-    let (month, day) = (two(m1, m2)?, two(d1, d2)?);
-    let (hour, minute, second) = (two(h1, h2)?, two(n1, n2)?, two(s1, s2)?);
+    // All digits are looked at before one decision: listings have a time for each entry.
+    let mut is_odd = false;
+    let mut two = |tens: u8, ones: u8| {
+        let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
+        is_odd |= (tens > 9) | (ones > 9);
+        u32::from(tens) * 10 + u32::from(ones)
+    };
+    let (year, month, day) = (two(y1, y2) * 100 + two(y3, y4), two(m1, m2), two(d1, d2));
+    let (hour, minute, second) = (two(h1, h2), two(n1, n2), two(s1, s2));
+    if is_odd {
+        return None;
+    }
     let is_there = (1..=days_in(year, month)?).contains(&day) && hour < 24 && minute < 60;
     // A leap second is counted as the first of the next minute.
     if !is_there || second > 60 {
@@ -89,6 +98,9 @@ fn days_in(year: u32, month: u32) -> Option<u32> {
 
 /// By how many seconds local time is ahead of UTC, from what stands behind the seconds.
 fn offset(text: &[u8]) -> Option<i64> {
+    if matches!(text, b".000Z" | b"Z") {
+        return Some(0);
+    }
     let zone = match text.split_first() {
         Some((b'.', fraction)) => {
             let digits = fraction.iter().take_while(|b| b.is_ascii_digit()).count();

@@ -4,10 +4,15 @@
 //! attributes are skipped, documents are in UTF-8 and have no document type. Laxer than they are where
 //! servers are: a reference may name a control character, and bytes of text are not looked at.
 
+mod short;
 mod token;
 
+use core::mem;
+
+use memchr::{memchr, memchr2};
+use short::Short;
+pub use token::XmlError;
 use token::{is_in_utf8, token, Token, BOM_FIRST, CDATA};
-pub use token::{XmlError, MAX_TOKEN};
 
 /// How many elements are open at most.
 pub const MAX_DEPTH: usize = 32;
@@ -26,9 +31,9 @@ pub enum Event<'a> {
 /// Reads one document. Its memory is that of one tag and of the names of the open elements.
 #[derive(Default)]
 pub struct Parser {
-    /// The names of the open elements, prefixes included, one behind the other, and where each begins.
+    open: Vec<Open>,
+    /// Those names of open elements that are not short, one behind the other.
     names: Vec<u8>,
-    open: Vec<usize>,
     /// The beginning of a tag or the like whose end has not arrived.
     carry: Vec<u8>,
     /// What is in `carry` is read.
@@ -41,6 +46,13 @@ pub struct Parser {
     character: [u8; 4],
     has_begun: bool,
     has_root: bool,
+}
+
+/// An open element: its name, prefix included.
+enum Open {
+    Short(Short),
+    /// Where it begins among the names.
+    Long(usize),
 }
 
 impl Parser {
@@ -78,10 +90,19 @@ impl Parser {
                 if piece.is_empty() {
                     return Ok(None);
                 }
+                // Nearly all tags are these two.
                 if let Some(rest) = self.behind_end_tag(piece) {
                     *piece = rest;
                     if self.close() {
                         return Ok(Some(Event::End));
+                    }
+                    continue;
+                }
+                if let Some((name, len)) = Short::in_start_tag(piece) {
+                    let (tag, rest) = piece.split_at(len + 2);
+                    *piece = rest;
+                    if self.open(Open::Short(name))? {
+                        return Ok(Some(Event::Start(tag.get(1..=len).unwrap_or_default())));
                     }
                     continue;
                 }
@@ -91,17 +112,21 @@ impl Parser {
             if !self.act(token, before.get(..len).unwrap_or(before))? {
                 continue;
             }
-            let source = if self.is_spent { &self.carry[..] } else { before };
-            return Ok(Some(match token {
-                Token::Start { local, end, .. } => {
-                    Event::Start(source.get(local..end).unwrap_or_default())
-                }
-                Token::Data { end } => {
-                    Event::Text(source.get(CDATA.len()..end).unwrap_or_default())
-                }
-                Token::Character(c) => Event::Text(c.encode_utf8(&mut self.character).as_bytes()),
-                _ => Event::End,
-            }));
+            return Ok(Some(self.event(token, before)));
+        }
+    }
+
+    /// The event that a token is, whose text is at the beginning of `here`, unless it is in `carry`.
+    #[inline]
+    fn event<'s, 'p: 's>(&'s mut self, token: Token, here: &'p [u8]) -> Event<'s> {
+        let text = if self.is_spent { &self.carry } else { here };
+        match token {
+            Token::Start { local, end, .. } => {
+                Event::Start(text.get(local..end).unwrap_or_default())
+            }
+            Token::Data { end } => Event::Text(text.get(CDATA.len()..end).unwrap_or_default()),
+            Token::Character(c) => Event::Text(c.encode_utf8(&mut self.character).as_bytes()),
+            _ => Event::End,
         }
     }
 
@@ -109,6 +134,21 @@ impl Parser {
     /// What its references name is not looked at.
     pub fn skip(&mut self) {
         self.skipped = self.open.len();
+    }
+
+    /// Takes the rest of the element whose start was the last event, if all of it is in the piece and it is
+    /// plain text, as in most elements: returns the text, and neither it nor the end is told. Otherwise
+    /// nothing is taken.
+    #[inline]
+    pub fn leaf<'p>(&mut self, piece: &mut &'p [u8]) -> Option<&'p [u8]> {
+        let Some(Open::Short(name)) = self.open.last() else { return None };
+        if self.is_empty_element {
+            return None;
+        }
+        let (text, rest) = piece.split_at_checked(memchr2(b'<', b'&', piece)?)?;
+        *piece = name.behind_end_tag(rest)?;
+        self.open.pop();
+        Some(text)
     }
 
     /// Tells the parser that no more pieces come.
@@ -130,16 +170,18 @@ impl Parser {
             None | Some(b'<') => 0,
             Some(b'&') if self.skipped == 0 => 0,
             Some(&BOM_FIRST) if !self.has_begun => 0,
-            _ if self.skipped > 0 => until::<b'<', b'<'>(piece),
-            _ => until::<b'<', b'&'>(piece),
+            _ if self.skipped > 0 => memchr(b'<', piece).unwrap_or(piece.len()),
+            _ => memchr2(b'<', b'&', piece).unwrap_or(piece.len()),
         }
     }
 
     /// What is behind the end tag of the open element, where a piece begins with it.
     #[inline]
     fn behind_end_tag<'a>(&self, piece: &'a [u8]) -> Option<&'a [u8]> {
-        let name = self.names.get(*self.open.last()?..)?;
-        piece.strip_prefix(b"</")?.strip_prefix(name)?.strip_prefix(b">")
+        match self.open.last()? {
+            Open::Short(name) => name.behind_end_tag(piece),
+            Open::Long(_) => None,
+        }
     }
 
     /// Takes the token that a piece begins with, or goes on with, and its length; what there is of it,
@@ -178,19 +220,16 @@ impl Parser {
     /// its text, unless that is in `carry`.
     #[inline]
     fn act(&mut self, token: Token, here: &[u8]) -> Result<bool, XmlError> {
-        let is_first = !core::mem::replace(&mut self.has_begun, true);
+        let is_first = !mem::replace(&mut self.has_begun, true);
         match token {
             Token::Start { end, is_empty, .. } => {
-                if self.open.is_empty() && core::mem::replace(&mut self.has_root, true) {
-                    return Err(XmlError::BesideRoot);
-                }
-                if self.open.len() == MAX_DEPTH {
-                    return Err(XmlError::TooDeep);
-                }
                 let text = if self.is_spent { &self.carry } else { here };
-                self.open.push(self.names.len());
-                self.names.extend_from_slice(text.get(1..end).unwrap_or_default());
-                let is_event = self.skipped == 0;
+                let name = text.get(1..end).unwrap_or_default();
+                let open = Short::new(name).map_or(Open::Long(self.names.len()), Open::Short);
+                if matches!(open, Open::Long(_)) {
+                    self.names.extend_from_slice(name);
+                }
+                let is_event = self.open(open)?;
                 if is_empty {
                     // What is skipped has no events: it is closed at once.
                     self.is_empty_element = is_event;
@@ -202,11 +241,17 @@ impl Parser {
             }
             Token::End { end } => {
                 let text = if self.is_spent { &self.carry } else { here };
-                let open = self.open.last().and_then(|&at| self.names.get(at..));
-                if open.is_none() || open != text.get(2..end) {
-                    return Err(XmlError::OtherEnd);
+                let name = text.get(2..end).unwrap_or_default();
+                let is_its = match self.open.last() {
+                    Some(Open::Short(open)) => Short::new(name).is_some_and(|name| name == *open),
+                    Some(&Open::Long(at)) => self.names.get(at..).is_some_and(|open| open == name),
+                    None => false,
+                };
+                if is_its {
+                    Ok(self.close())
+                } else {
+                    Err(XmlError::OtherEnd)
                 }
-                Ok(self.close())
             }
             Token::Data { .. } | Token::Character(_) if self.open.is_empty() => {
                 Err(XmlError::BesideRoot)
@@ -225,11 +270,25 @@ impl Parser {
         }
     }
 
+    /// Opens an element, and returns whether that is an event.
+    #[inline]
+    fn open(&mut self, open: Open) -> Result<bool, XmlError> {
+        self.has_begun = true;
+        if self.open.is_empty() && mem::replace(&mut self.has_root, true) {
+            return Err(XmlError::BesideRoot);
+        }
+        if self.open.len() == MAX_DEPTH {
+            return Err(XmlError::TooDeep);
+        }
+        self.open.push(open);
+        Ok(self.skipped == 0)
+    }
+
     /// Closes the innermost element, and returns whether that is an event.
     #[inline]
     fn close(&mut self) -> bool {
         let (depth, is_event) = (self.open.len(), self.skipped == 0);
-        if let Some(at) = self.open.pop() {
+        if let Some(Open::Long(at)) = self.open.pop() {
             self.names.truncate(at);
         }
         if depth == self.skipped {
@@ -239,32 +298,9 @@ impl Parser {
     }
 }
 
-/// How many bytes there are before the first `A` or `B`. It looks at eight bytes at a time: most runs
-/// are short, and a call for longer ones would cost more than it saves.
-#[inline]
-fn until<const A: u8, const B: u8>(bytes: &[u8]) -> usize {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    // The lowest bit that is set marks the first byte that is 0.
-    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7);
-    let mut len = 0;
-    let mut rest = bytes;
-    while let Some((word, behind)) = rest.split_first_chunk() {
-        let word = u64::from_le_bytes(*word);
-        let mut found = zeros(word ^ (ONES * A as u64));
-        if A != B {
-            found |= zeros(word ^ (ONES * B as u64));
-        }
-        if found != 0 {
-            return len + (found.trailing_zeros() / 8) as usize;
-        }
-        len += 8;
-        rest = behind;
-    }
-    len + rest.iter().position(|&b| b == A || b == B).unwrap_or(rest.len())
-}
-
 #[cfg(test)]
 mod tests {
+    use super::token::MAX_TOKEN;
     use super::*;
     use proptest::prelude::*;
 
@@ -353,6 +389,7 @@ mod tests {
             ("<a><!ELEMENT></a>", XmlError::DocumentType),
             ("<a>&b;</a>", XmlError::Reference),
             ("<a>&;</a>", XmlError::Reference),
+            ("<a>&b> no tag, where one is looked for</b></a>", XmlError::Reference),
             ("<a>&#;</a>", XmlError::Reference),
             ("<a>&#0;</a>", XmlError::Reference),
             ("<a>&#xD800;</a>", XmlError::Reference),

@@ -14,6 +14,7 @@ pub mod s3 {
     pub mod endpoint;
     pub mod error_body;
     pub mod folder;
+    pub mod listing;
     pub mod object;
     pub mod sources;
     pub mod time;
@@ -35,7 +36,9 @@ pub mod nginx {
 }
 
 pub use nginx::{client, resolv_conf, template};
-pub use s3::{answer, auth, endpoint, error_body, folder, object, sources, time, version};
+pub use s3::{
+    answer, auth, endpoint, error_body, folder, listing, object, sources, time, version, xml,
+};
 
 /// The fields of an input, which stand between bytes that no UTF-8 text has. The last field may
 /// have any byte.

@@ -1,0 +1,159 @@
+//! A page of a folder: what of a listing is shown, and where the next page begins.
+
+use memchr::memchr;
+
+use super::question::is_name;
+
+/// A folder or a file: where its name is, and what S3 says of it.
+#[derive(Clone, Copy)]
+pub struct Entry {
+    start: u32,
+    len: u32,
+    /// In bytes; 0 for folders.
+    pub size: u64,
+    /// When it was stored, in seconds since 1970; folders do not have it.
+    pub mtime: Option<i64>,
+}
+
+/// The names and entries of a listing. 32 bytes an entry beside its key.
+#[derive(Default)]
+pub struct Page {
+    /// The keys of all entries, one behind the other.
+    names: Vec<u8>,
+    /// Their names end in a slash.
+    folders: Vec<Entry>,
+    files: Vec<Entry>,
+    next: Vec<u8>,
+    /// How many keys the server should not have sent: beside the prefix, or of a deeper folder.
+    pub dropped: usize,
+    /// Whether the folder is there: it has an object of its own, or anything in it.
+    pub exists: bool,
+}
+
+impl Page {
+    /// The folders without their final slash, and then the files, each in the order of bytes.
+    pub fn entries(&self) -> impl Iterator<Item = (&[u8], Option<&Entry>)> {
+        let folders = self.folders.iter().map(|folder| {
+            let name = self.name(folder);
+            (name.strip_suffix(b"/").unwrap_or(name), None)
+        });
+        folders.chain(self.files.iter().map(|file| (self.name(file), Some(file))))
+    }
+
+    /// Behind which name the next page begins, if there is one; a folder's has its final slash.
+    pub fn next(&self) -> Option<&[u8]> {
+        (!self.next.is_empty()).then_some(&self.next)
+    }
+
+    /// How many folders and files there are.
+    pub fn len(&self) -> usize {
+        self.folders.len() + self.files.len()
+    }
+
+    /// The bytes of keys, to which the key of the next entry is appended.
+    pub(super) fn names(&mut self) -> &mut Vec<u8> {
+        &mut self.names
+    }
+
+    /// Takes the last bytes of [`Page::names`], from `start` on, for the key of an entry; `after` is
+    /// behind which name the page begins. The key is forgotten when nothing of it is to be shown.
+    #[inline]
+    pub(super) fn add(&mut self, start: usize, prefix: &[u8], after: &[u8], told: Told) {
+        let key = self.names.get(start..).unwrap_or_default();
+        let kept = match key.strip_prefix(prefix) {
+            Some([]) => {
+                // The folder's own placeholder.
+                self.exists = true;
+                None
+            }
+            Some(name) => {
+                let slash = memchr(b'/', name);
+                let is_folder = slash.is_some();
+                // A server that does not know the delimiter sends keys of deeper folders.
+                let is_here = slash.is_none_or(|at| at + 1 == name.len());
+                if is_here && (is_folder || !told.is_folder) {
+                    Some((is_folder, name))
+                } else {
+                    None
+                }
+            }
+            None => None,
+        };
+        match kept {
+            Some((is_folder, name)) if !is_folder || name != after => {
+                self.exists = true;
+                let entry = Entry {
+                    start: (start + prefix.len()) as u32,
+                    len: name.len() as u32,
+                    size: if is_folder { 0 } else { told.size },
+                    mtime: told.mtime.filter(|_| !is_folder),
+                };
+                if is_folder { &mut self.folders } else { &mut self.files }.push(entry);
+            }
+            kept => {
+                self.dropped += usize::from(kept.is_none() && key != prefix);
+                self.names.truncate(start);
+            }
+        }
+    }
+
+    /// Orders the entries, finds where the next page begins, and leaves out what is not shown. `None`
+    /// when there is a next page, `is_truncated`, but no name that it could begin behind.
+    pub(super) fn finish(
+        mut self,
+        is_truncated: bool,
+        prefix: &[u8],
+        after: &[u8],
+    ) -> Option<Page> {
+        let Page { names, folders, files, next, .. } = &mut self;
+        let name = |entry: &Entry| name(names, entry);
+        let bare = |entry: &Entry| {
+            let name = name(entry);
+            name.strip_suffix(b"/").unwrap_or(name)
+        };
+        for entries in [&mut *folders, &mut *files] {
+            // Most servers send them in order.
+            if !entries.is_sorted_by(|a, b| bare(a) < bare(b)) {
+                entries.sort_unstable_by(|a, b| bare(a).cmp(bare(b)));
+                entries.dedup_by(|a, b| bare(a) == bare(b));
+            }
+        }
+        if is_truncated {
+            // Before anything is left out: what is hidden must not come again.
+            let mut greatest: &[u8] = b"";
+            for entry in files.iter().rev().chain(folders.iter().rev()) {
+                if name(entry) > greatest && is_name(prefix, name(entry)) {
+                    greatest = name(entry);
+                }
+            }
+            if greatest.is_empty() || greatest == after {
+                return None;
+            }
+            *next = greatest.to_vec();
+        }
+        for entries in [folders, files] {
+            // Empty, `.` and `..` ones too, which no link can lead to.
+            entries.retain(|entry| !matches!(bare(entry), [] | [b'.', ..]));
+        }
+        Some(self)
+    }
+
+    fn name(&self, entry: &Entry) -> &[u8] {
+        name(&self.names, entry)
+    }
+}
+
+/// What S3 says of an entry.
+#[derive(Default)]
+pub(super) struct Told {
+    pub size: u64,
+    pub mtime: Option<i64>,
+    pub is_folder: bool,
+}
+
+fn name<'a>(names: &'a [u8], entry: &Entry) -> &'a [u8] {
+    names
+        .get(entry.start as usize..)
+        .and_then(|rest| rest.get(..entry.len as usize))
+        .unwrap_or_default()
+}
