@@ -3,3 +3,5 @@
 pub mod filter;
 pub mod if_range;
 pub mod judge;
+pub mod listing;
+pub mod page;

@@ -35,7 +35,7 @@ const EVERYWHERE: u32 = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CO
 /// A directive: its name, where it can stand with how many arguments, and what it does.
 struct Directive(&'static CStr, u32, Set);
 
-static DIRECTIVES: [Directive; 14] = [
+static DIRECTIVES: [Directive; 15] = [
     Directive(
         c"s3_private_bucket",
         NGX_HTTP_LOC_CONF | NGX_HTTP_LIF_CONF | NGX_CONF_TAKE12,
@@ -77,6 +77,9 @@ static DIRECTIVES: [Directive; 14] = [
     }),
     Directive(c"s3_private_bucket_append_slash", EVERYWHERE | NGX_CONF_TAKE1, |to, given| {
         once(&mut to.append_slash, given.either("on", "off")?)
+    }),
+    Directive(c"s3_private_bucket_autoindex", EVERYWHERE | NGX_CONF_1MORE, |to, given| {
+        once(&mut to.autoindex, values::autoindex(given)?)
     }),
     Directive(c"s3_private_bucket_keepalive", EVERYWHERE | NGX_CONF_1MORE, |to, given| {
         once(&mut to.keepalive, values::keepalive(given)?.into())
@@ -172,6 +175,7 @@ pub unsafe fn merge(
     inherit(&mut to.pass_headers, &from.pass_headers);
     inherit(&mut to.masks, &from.masks);
     inherit(&mut to.append_slash, &from.append_slash);
+    inherit(&mut to.autoindex, &from.autoindex);
     inherit(&mut to.keepalive, &from.keepalive);
 
     // SAFETY: cf is as this function asks for.

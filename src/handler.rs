@@ -8,6 +8,7 @@ use ngx::ffi::{ngx_http_request_t, ngx_int_t};
 use crate::answer::judge::watch;
 use crate::location::{location, Serving};
 use crate::request::asked::{has_condition, method};
+use crate::request::folder::{is_for_folder, name_folder};
 use crate::request::name::name_object;
 use crate::request::object::{set_object, Object};
 use crate::request::refusal::{allow, Refusal};
@@ -28,6 +29,12 @@ pub unsafe extern "C" fn handle(r: *mut ngx_http_request_t) -> ngx_int_t {
             // "s3_private_bucket off" in an "if": what nginx does without a handler.
             return Status::NGX_DECLINED.into();
         };
+        if let Some(folder) = location.folder.as_ref().filter(|folder| !folder.is_behind_index) {
+            if is_for_folder(r, serving) {
+                (*r).loc_conf = folder.loc_conf;
+                return handle(r);
+            }
+        }
         if let Some(source) = serving.signing.as_ref().and_then(|s| s.keys.source()) {
             // What is refused anyway does not wait.
             let waits = method(r).and_then(|_| wait(r, source, proceed));
@@ -84,6 +91,9 @@ unsafe fn refuse_or_name<'a>(
         }
         // Room for a signature too: when it is made, there is no way back to an error page.
         let signature = serving.signing.as_ref().map_or(0, |signing| signing.authorization_len);
-        name_object(r, serving, signature)
+        match &serving.autoindex {
+            None => name_object(r, serving, signature),
+            Some(autoindex) => name_folder(r, serving, autoindex, signature),
+        }
     }
 }

@@ -5,7 +5,7 @@ use core::ffi::c_void;
 use core::ptr;
 use std::rc::Rc;
 
-use ngx::ffi::{ngx_http_request_t, ngx_module_t, ngx_uint_t};
+use ngx::ffi::{ngx_http_request_t, ngx_module_t, ngx_str_t, ngx_uint_t};
 
 use crate::credentials::keys::Keys;
 use crate::credentials::source::Source;
@@ -25,6 +25,30 @@ pub struct Location {
     /// The location's array of configurations with a proxy configuration that passes no condition on,
     /// for requests that have none; not where S3's answers are stored.
     pub unconditional: Option<*mut *mut c_void>,
+    /// There when its folders are pages.
+    pub folder: Option<Folder>,
+}
+
+/// Where requests for a folder of a location go.
+pub struct Folder {
+    /// Its array of configurations for them.
+    pub loc_conf: *mut *mut c_void,
+    /// The named location of the same.
+    pub name: ngx_str_t,
+    /// Whether the folder's index page comes first.
+    pub is_behind_index: bool,
+}
+
+/// `s3_private_bucket_autoindex`
+pub struct Autoindex {
+    /// `json`, `xml`, or something else for HTML.
+    pub format: Value,
+    /// How many entries a page has at most.
+    pub page: u32,
+    /// Whether sizes are in bytes.
+    pub exact_size: bool,
+    /// Whether times are those of this machine.
+    pub localtime: bool,
 }
 
 /// What the whole configuration shares: the beginning of what nginx keeps for http{}.
@@ -53,6 +77,8 @@ pub struct Serving {
     pub regex: *const Regex,
     /// `s3_private_bucket_index`
     pub index: Option<Rc<str>>,
+    /// In the configurations of [`Folder`].
+    pub autoindex: Option<Autoindex>,
     /// The literal prefix of the location, or `/`.
     pub prefix: &'static [u8],
     pub host: Host,
@@ -85,7 +111,7 @@ pub struct Bucket {
 }
 
 /// The value of the `Host` header, or what it is made of.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Host {
     /// `host[:port]`, for all requests.
     Constant(String),
@@ -94,6 +120,7 @@ pub enum Host {
 }
 
 /// How a location's requests are signed.
+#[derive(Clone)]
 pub struct Signing {
     pub keys: Keys,
     /// The length of what is at most written into `Authorization`.

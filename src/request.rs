@@ -2,6 +2,7 @@
 
 pub mod asked;
 pub mod error_code;
+pub mod folder;
 pub mod name;
 pub mod names;
 pub mod object;

@@ -11,6 +11,7 @@ pub mod blocks;
 pub mod check;
 pub mod conditions;
 pub mod error;
+pub mod folders;
 pub mod groups;
 pub mod install;
 pub mod keep;

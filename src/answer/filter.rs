@@ -3,29 +3,29 @@
 //! No bit field of `ngx_http_request_t` is used: in nginx 1.31 bindgen misplaces those behind
 //! `uri_changes`, as it overlooks that they share a word with the port before them.
 
-use core::{mem, ptr, slice};
+use core::{mem, ptr};
 
 use ngx::core::Status;
 use ngx::ffi::{
     ngx_buf_t, ngx_chain_t, ngx_http_clean_header, ngx_http_filter_finalize_request,
     ngx_http_output_body_filter_pt, ngx_http_output_header_filter_pt, ngx_http_request_t,
     ngx_http_top_body_filter, ngx_http_top_header_filter, ngx_http_upstream_t, ngx_int_t,
-    ngx_pcalloc, ngx_str_t, ngx_table_elt_t, ngx_uint_t, NGINX_VER, NGINX_VER_BUILD, NGX_HTTP_HEAD,
-    NGX_HTTP_MOVED_PERMANENTLY, NGX_HTTP_MOVED_TEMPORARILY, NGX_HTTP_NOT_ALLOWED,
-    NGX_HTTP_PERMANENT_REDIRECT, NGX_HTTP_SEE_OTHER, NGX_HTTP_SERVER_TOKENS_OFF,
-    NGX_HTTP_SERVER_TOKENS_ON, NGX_HTTP_TEMPORARY_REDIRECT,
+    ngx_pcalloc, ngx_str_t, ngx_table_elt_t, ngx_uint_t, NGX_HTTP_HEAD, NGX_HTTP_MOVED_PERMANENTLY,
+    NGX_HTTP_MOVED_TEMPORARILY, NGX_HTTP_NOT_ALLOWED, NGX_HTTP_OK, NGX_HTTP_PERMANENT_REDIRECT,
+    NGX_HTTP_SEE_OTHER, NGX_HTTP_TEMPORARY_REDIRECT,
 };
 use ngx::ngx_string;
 
 use super::judge::{decide, is_cached};
+use super::listing::{self, Next};
+use super::page::of_status;
 use crate::location::{serving, Serving};
 use crate::nginx::headers::{add, find, has, hide};
-use crate::nginx::http_core::location_of;
 use crate::nginx::pool::concat;
 use crate::request::object::{object_mut, Object};
 use crate::request::refusal::allow;
 use crate::request::sign::presigned_url;
-use crate::s3::answer::{cached_code, is_hidden, reason, Verdict};
+use crate::s3::answer::{cached_code, is_hidden, Verdict};
 use crate::s3::folder::with_slash;
 
 static mut NEXT_HEADER: ngx_http_output_header_filter_pt = None;
@@ -65,6 +65,14 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
                 return Status::NGX_ERROR.into();
             }
             if let Some((u, object, cached)) = answering(r) {
+                let is_ok = u.headers_in.status_n == NGX_HTTP_OK as ngx_uint_t;
+                if serving.autoindex.is_some() && is_ok && object.answer.shown.is_none() {
+                    // The page is sent when all of the listing was read.
+                    return match listing::begin(r, object) {
+                        true => Status::NGX_OK.into(),
+                        false => Status::NGX_ERROR.into(),
+                    };
+                }
                 // What else stands there is the site's own, of its access rules for instance.
                 let hidden = |header: &ngx_table_elt_t| {
                     is_hidden(header.key.as_bytes(), &serving.pass_headers)
@@ -168,41 +176,10 @@ unsafe fn replace(
             (*r).headers_out.location = add(r, ngx_string!("Location"), location)?;
         }
 
-        let page = page(r, shown.status)?;
+        let page = of_status(r, shown.status)?;
         (*r).headers_out.content_length_n = page.len() as _;
         object.answer.page = Some(page);
         Some(())
-    }
-}
-
-/// nginx's own error page, which it does not export.
-unsafe fn page(r: *mut ngx_http_request_t, status: u16) -> Option<&'static [u8]> {
-    // SAFETY: every location has a core configuration.
-    let tokens = unsafe { location_of(r) }.server_tokens;
-    let server = match tokens as u32 {
-        NGX_HTTP_SERVER_TOKENS_OFF => b"nginx",
-        NGX_HTTP_SERVER_TOKENS_ON => NGINX_VER.to_bytes(),
-        _ => NGINX_VER_BUILD.to_bytes(),
-    };
-    let digits = [status / 100, status / 10 % 10, status % 10].map(|d| b'0' + d as u8);
-    let reason = reason(status).as_bytes();
-    let parts: [&[u8]; 11] = [
-        b"<html>\r\n<head><title>",
-        &digits,
-        b" ",
-        reason,
-        b"</title></head>\r\n<body>\r\n<center><h1>",
-        &digits,
-        b" ",
-        reason,
-        b"</h1></center>\r\n<hr><center>",
-        server,
-        b"</center>\r\n</body>\r\n</html>\r\n",
-    ];
-    // SAFETY: the page lives in the request's pool, as long as what refers to it.
-    unsafe {
-        let page = concat(r, parts).ok()?;
-        Some(slice::from_raw_parts(page.data, page.len))
     }
 }
 
@@ -233,7 +210,12 @@ unsafe extern "C" fn body_filter(r: *mut ngx_http_request_t, chain: *mut ngx_cha
     // not sent yet.
     unsafe {
         let Some(next) = NEXT_BODY else { return Status::NGX_ERROR.into() };
-        let is_masked = object_mut(r).is_some_and(|object| object.answer.page.is_some());
+        let object = object_mut(r);
+        if let Some(reader) = object.as_ref().and_then(|object| object.answer.reader) {
+            let Some(header) = NEXT_HEADER else { return Status::NGX_ERROR.into() };
+            return listing::body(r, reader, chain, &Next { header, body: next });
+        }
+        let is_masked = object.is_some_and(|object| object.answer.page.is_some());
         if (*r).headers_out.trailers.part.nelts > 0 {
             hide_trailers(r, is_masked);
         }

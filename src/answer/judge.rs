@@ -9,21 +9,25 @@ use core::{mem, ptr, slice};
 use ngx::core::Status;
 use ngx::ffi::{
     ngx_current_msec, ngx_http_file_cache_valid, ngx_http_request_t, ngx_http_upstream_t,
-    ngx_int_t, ngx_parse_http_time, ngx_str_t, ngx_time, ngx_uint_t, NGX_HTTP_CACHE_EXPIRED,
-    NGX_HTTP_CACHE_STALE, NGX_HTTP_NOT_FOUND, NGX_HTTP_UPSTREAM_FT_HTTP_403,
-    NGX_HTTP_UPSTREAM_FT_HTTP_404, NGX_HTTP_UPSTREAM_FT_HTTP_429, NGX_HTTP_UPSTREAM_FT_HTTP_500,
-    NGX_HTTP_UPSTREAM_FT_HTTP_502, NGX_HTTP_UPSTREAM_FT_HTTP_503, NGX_HTTP_UPSTREAM_FT_HTTP_504,
+    ngx_int_t, ngx_parse_http_time, ngx_pcalloc, ngx_str_t, ngx_table_elt_t, ngx_time, ngx_uint_t,
+    NGX_HTTP_CACHE_EXPIRED, NGX_HTTP_CACHE_STALE, NGX_HTTP_NOT_FOUND,
+    NGX_HTTP_UPSTREAM_FT_HTTP_403, NGX_HTTP_UPSTREAM_FT_HTTP_404, NGX_HTTP_UPSTREAM_FT_HTTP_429,
+    NGX_HTTP_UPSTREAM_FT_HTTP_500, NGX_HTTP_UPSTREAM_FT_HTTP_502, NGX_HTTP_UPSTREAM_FT_HTTP_503,
+    NGX_HTTP_UPSTREAM_FT_HTTP_504, NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT,
     NGX_HTTP_UPSTREAM_INVALID_HEADER, NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_WARN,
 };
 
 use super::if_range;
+use super::listing::{look, Seen};
 use crate::connections::peer::keep_session;
-use crate::location::{serving, Serving};
+use crate::location::{location, serving, Serving};
 use crate::log;
 use crate::nginx::headers::find;
+use crate::nginx::pool::copy_in_request;
 use crate::nginx::upstream::is_stored;
-use crate::request::asked::{has_condition, method};
+use crate::request::asked::{has_condition, sent_method};
 use crate::request::error_code::remember;
+use crate::request::folder::is_for_folder;
 use crate::request::object::{object_mut, Object};
 use crate::s3::answer::{blames_keys, cached_code, verdict, Advice, Class, Verdict};
 use crate::s3::auth::sigv4::Method;
@@ -128,8 +132,11 @@ unsafe fn judge(
     // SAFETY: r is the request of u, whose buffer holds what has arrived.
     unsafe {
         let Some(shown) = verdict(status, None, false) else {
-            if !is_endless(r, u, status) {
-                return Status::NGX_OK.into();
+            if !is_endless(r, u, serving, status) {
+                return match &serving.autoindex {
+                    Some(_) if status == 200 => judge_listing(r, u, object),
+                    _ => Status::NGX_OK.into(),
+                };
             }
             log::of_request(r, NGX_LOG_ERR, "S3 answered without a valid length or chunks");
             return NGX_HTTP_UPSTREAM_INVALID_HEADER as ngx_int_t;
@@ -141,7 +148,7 @@ unsafe fn judge(
             len @ 1.. => slice::from_raw_parts(u.buffer.pos, len as usize),
             _ => &[],
         };
-        let head = method(r) == Some(Method::Head);
+        let head = sent_method(r, serving) == Some(Method::Head);
         let cached = is_cached(u);
         let framing = framing(u, head || cached);
         let body = ErrorBody::new(body, framing);
@@ -153,6 +160,9 @@ unsafe fn judge(
             return Status::NGX_AGAIN.into();
         }
 
+        if leads_to_folder(r, u, shown, status) {
+            return Status::NGX_OK.into();
+        }
         let shown = match shown.class {
             Class::Missing | Class::Fault if body.is_unknown(framing) => {
                 Verdict { status: 502, class: Class::Fault }
@@ -176,6 +186,66 @@ unsafe fn judge(
     Status::NGX_OK.into()
 }
 
+/// Decides what becomes of a listing, as far as its beginning tells, or waits for more of it: what is short is
+/// there as a whole, so that an empty one is nginx's 404.
+unsafe fn judge_listing(
+    r: *mut ngx_http_request_t,
+    u: &mut ngx_http_upstream_t,
+    object: &mut Object,
+) -> ngx_int_t {
+    // SAFETY: r is the request of u, whose buffer holds what has arrived.
+    unsafe {
+        let len = usize::try_from(u.buffer.last.offset_from(u.buffer.pos)).unwrap_or(0);
+        let wire = slice::from_raw_parts(u.buffer.pos, len);
+        match look(r, object, wire, framing(u, false)) {
+            Seen::Part if u.buffer.last < u.buffer.end => return Status::NGX_AGAIN.into(),
+            Seen::Part | Seen::Page => (),
+            Seen::Missing => act(r, u, object, 200, MISSING),
+            Seen::Fault(error) => {
+                log::of_request(r, NGX_LOG_ERR, format_args!("S3 sent no listing: {error}"));
+                act(r, u, object, 200, FAULT);
+            }
+        }
+    }
+    Status::NGX_OK.into()
+}
+
+/// Leads a request whose index page is missing to the page of its folder, by nginx's own way for a server
+/// that says so. Nothing of the answer is stored.
+unsafe fn leads_to_folder(
+    r: *mut ngx_http_request_t,
+    u: &mut ngx_http_upstream_t,
+    shown: Verdict,
+    status: u16,
+) -> bool {
+    // SAFETY: r is the request of u; what is copied lives in its pool.
+    unsafe {
+        let Some(folder) = location(r).folder.as_ref() else { return false };
+        if shown.class != Class::Missing || is_cached(u) || nginx_wants(u, status) {
+            return false;
+        }
+        let is_for_folder = serving(r).is_some_and(|serving| is_for_folder(r, serving));
+        if !folder.is_behind_index || !is_for_folder {
+            return false;
+        }
+        let header = ngx_pcalloc((*r).pool, size_of::<ngx_table_elt_t>()).cast::<ngx_table_elt_t>();
+        let (Some(header), Ok(conf)) = (header.as_mut(), copy_in_request(r, u.conf)) else {
+            return false;
+        };
+        header.value = folder.name;
+        (*conf).ignore_headers &= !(NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT as ngx_uint_t);
+        u.conf = conf;
+        u.headers_in.x_accel_redirect = header;
+        // Not an error for nginx to answer.
+        u.headers_in.status_n = 200;
+        u.set_cacheable(0);
+    }
+    true
+}
+
+const MISSING: Verdict = Verdict { status: 404, class: Class::Missing };
+const FAULT: Verdict = Verdict { status: 502, class: Class::Fault };
+
 /// Has the keys renewed that S3 refused, if they are of those that are.
 fn refuse_keys(serving: &Serving, version: u64) {
     let source = serving.signing.as_ref().and_then(|signing| signing.keys.source());
@@ -195,7 +265,9 @@ unsafe fn act(
     object.answer.shown = Some(shown);
     // SAFETY: u is the upstream of r.
     unsafe {
-        let is_kept = shown.class.is_cacheable() && is_valid_for_a_while(r, u, shown);
+        // What a listing says of a folder is not what is stored of one.
+        let lists = serving(r).is_some_and(|serving| serving.autoindex.is_some());
+        let is_kept = shown.class.is_cacheable() && !lists && is_valid_for_a_while(r, u, shown);
         if u.cacheable() != 0 && !is_kept {
             object.answer.is_kept_from_cache = true;
             u.set_cacheable(0);
@@ -227,14 +299,19 @@ pub fn is_cached(u: &ngx_http_upstream_t) -> bool {
 /// Whether an answer ends with its connection, so that half of an object could not be told from
 /// all of it. S3 sends a length or chunks. The proxy module takes a `Content-Length` that it cannot
 /// read for none, and what is not HTTP for an object (of status 0).
-unsafe fn is_endless(r: *mut ngx_http_request_t, u: &ngx_http_upstream_t, status: u16) -> bool {
+unsafe fn is_endless(
+    r: *mut ngx_http_request_t,
+    u: &ngx_http_upstream_t,
+    serving: &Serving,
+    status: u16,
+) -> bool {
     let unframed = u.headers_in.content_length_n < 0 && u.headers_in.chunked() == 0;
     match status {
         // nginx would tunnel behind a 101, which nobody asked for.
         0..=199 => true,
         204 | 304 => false,
         // SAFETY: the caller's promise: r is the request of u.
-        _ => unframed && !is_cached(u) && unsafe { method(r) } != Some(Method::Head),
+        _ => unframed && !is_cached(u) && unsafe { sent_method(r, serving) } != Some(Method::Head),
     }
 }
 
@@ -371,6 +448,7 @@ unsafe fn report(
                 .filter(|_| matches!(status, 301 | 307 | 400)),
             skew: date.map(|date| now - date),
             renews: object.version > 0,
+            lists: serving.autoindex.is_some(),
             policy: &policy,
         };
         let what = match code {

@@ -5,14 +5,14 @@ use std::rc::Rc;
 use ngx::ffi::{ngx_parse_time, ngx_str_t};
 
 use super::error::ConfError;
-use super::given::{parameter, Given};
+use super::given::{parameter, text, Given};
 use crate::location::Bucket;
 use crate::nginx::value::Value;
 use crate::s3::endpoint::{is_bucket_name, is_region, Addressing, Endpoint};
 use crate::s3::object::{has_dot_segment, Key, MAX_KEY};
 use crate::setup::groups::Keepalive;
 use crate::setup::place::Place;
-use crate::setup::settings::{BucketSetting, EndpointSetting};
+use crate::setup::settings::{AutoindexSetting, BucketSetting, EndpointSetting};
 
 /// `s3_private_bucket`
 pub fn bucket(given: &Given) -> Result<BucketSetting, ConfError> {
@@ -115,6 +115,69 @@ pub fn expected_owner(given: &Given) -> Result<Option<Rc<str>>, ConfError> {
         other => Err(ConfError::Owner(other.to_owned())),
     }
 }
+
+/// `s3_private_bucket_autoindex`; `None` for `off`.
+pub fn autoindex(given: &Given) -> Result<Option<Rc<AutoindexSetting>>, ConfError> {
+    let parameter =
+        |value: &ngx_str_t, cure| Err(ConfError::Parameter { value: value.to_string(), cure });
+    let (first, rest) = (&given.args[0], &given.args[1..]);
+    if first.as_bytes() == b"off" {
+        return match rest.first() {
+            None => Ok(None),
+            Some(extra) => parameter(extra, "\"off\" takes none"),
+        };
+    }
+    let format = given.compile(first.as_bytes())?;
+    if format.constant().is_some_and(|f| !matches!(f, b"html" | b"json" | b"xml")) {
+        return parameter(first, "use \"html\", \"json\", \"xml\", a variable or \"off\"");
+    }
+    let (mut page, mut exact_size, mut localtime, mut valid) = (None, None, None, None);
+    for arg in rest {
+        let Some((name, value)) = text(arg)?.split_once('=') else {
+            return parameter(arg, AUTOINDEX_CURE);
+        };
+        let flag = match value {
+            "on" => Some(true),
+            "off" => Some(false),
+            _ => None,
+        };
+        let is_first = match name {
+            "page" => match value.parse() {
+                Ok(count @ 1..=1000) => page.replace(count).is_none(),
+                _ => return parameter(arg, "use \"page=1\" to \"page=1000\""),
+            },
+            "exact_size" | "localtime" => {
+                let flag = flag.ok_or_else(|| ConfError::Parameter {
+                    value: arg.to_string(),
+                    cure: "use \"on\" or \"off\"",
+                })?;
+                let slot = if name == "localtime" { &mut localtime } else { &mut exact_size };
+                slot.replace(flag).is_none()
+            }
+            "valid" => {
+                let mut time = ngx_str_t { len: value.len(), data: value.as_ptr().cast_mut() };
+                // SAFETY: the string is only read.
+                match usize::try_from(unsafe { ngx_parse_time(&mut time, 1) }) {
+                    Ok(seconds) => valid.replace(seconds).is_none(),
+                    Err(_) => return parameter(arg, "use a time such as \"valid=10s\""),
+                }
+            }
+            _ => return parameter(arg, AUTOINDEX_CURE),
+        };
+        if !is_first {
+            return parameter(arg, "write it once");
+        }
+    }
+    Ok(Some(Rc::new(AutoindexSetting {
+        format,
+        page: page.unwrap_or(1000),
+        exact_size: exact_size.unwrap_or(true),
+        localtime: localtime.unwrap_or(false),
+        valid: valid.unwrap_or(0),
+    })))
+}
+
+const AUTOINDEX_CURE: &str = "use \"page=\", \"exact_size=\", \"localtime=\" or \"valid=\"";
 
 /// `s3_private_bucket_presigned_expires`, in seconds.
 pub fn presigned_expires(given: &Given) -> Result<u32, ConfError> {

@@ -2,6 +2,7 @@
 
 use core::{ptr, slice};
 
+use ngx::core::Pool;
 use ngx::ffi::{ngx_conf_t, ngx_http_request_t, ngx_palloc, ngx_pcalloc, ngx_pnalloc, ngx_str_t};
 
 use super::Failed;
@@ -121,5 +122,22 @@ pub unsafe fn copy_array<T: Copy>(
         }
         ptr::copy_nonoverlapping(from, copy, count);
         Ok(copy)
+    }
+}
+
+/// Keeps a value as long as the configuration.
+///
+/// # Errors
+/// When memory ran out.
+///
+/// # Safety
+/// `cf` is nginx's configuration context.
+pub unsafe fn keep<T>(cf: *mut ngx_conf_t, value: T) -> Result<*mut T, Failed> {
+    // SAFETY: the pool is the configuration's.
+    let kept = unsafe { Pool::from_ngx_pool((*cf).pool) }.allocate(value);
+    if kept.is_null() {
+        Err(Failed)
+    } else {
+        Ok(kept)
     }
 }

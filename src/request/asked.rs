@@ -2,7 +2,7 @@
 
 use ngx::ffi::{ngx_http_request_t, ngx_str_t};
 
-use crate::location::shared;
+use crate::location::{shared, Serving};
 use crate::nginx::variable;
 use crate::s3::auth::sigv4::Method;
 
@@ -15,6 +15,18 @@ pub unsafe fn method(r: *mut ngx_http_request_t) -> Option<Method> {
     unsafe {
         let upstream = (*r).upstream.as_ref().map(|u| u.method).filter(|name| !name.is_empty());
         Method::named(upstream.unwrap_or((*r).method_name).as_bytes())
+    }
+}
+
+/// The same where S3 is asked for listings too: with GET, whatever the client asks with.
+///
+/// # Safety
+/// `r` is a valid request of a location with this `serving`.
+pub unsafe fn sent_method(r: *mut ngx_http_request_t, serving: &Serving) -> Option<Method> {
+    match serving.autoindex {
+        // SAFETY: the caller's promise.
+        None => unsafe { method(r) },
+        Some(_) => Some(Method::Get),
     }
 }
 

@@ -29,6 +29,31 @@ pub unsafe fn name_object<'a>(
 ) -> Result<&'a mut Object, Refusal> {
     // SAFETY: nginx's strings are valid for the request; each buffer has the length written to.
     unsafe {
+        let (name, host, in_host) = bucket(r, serving)?;
+        let key = key(r, serving)?;
+        let target = Target {
+            bucket_in_path: (!in_host).then(|| name.as_bytes()),
+            key,
+            args: (*r).args.as_bytes(),
+            pass_args: &serving.pass_args,
+        };
+        write(r, name, host, &target, signature)
+    }
+}
+
+/// The bucket's name, the `Host` header, and whether the name is in that.
+///
+/// # Errors
+/// [`Refusal::Bucket`] for a name that is none.
+///
+/// # Safety
+/// `r` is a valid request of a location with this `serving`, and outlives the result.
+pub unsafe fn bucket(
+    r: *mut ngx_http_request_t,
+    serving: &Serving,
+) -> Result<(ngx_str_t, ngx_str_t, bool), Refusal> {
+    // SAFETY: the caller's promise.
+    unsafe {
         set_captures(r, serving.regex, &serving.captures);
         let name = match serving.bucket.name.constant() {
             Some(name) => constant(name),
@@ -40,8 +65,6 @@ pub unsafe fn name_object<'a>(
                 name
             }
         };
-        let key = key(r, serving)?;
-
         let in_host = serving.addressing.is_virtual(serving.is_aws, name.as_bytes());
         let host = match &serving.host {
             Host::PerRequest(host) if in_host => {
@@ -51,14 +74,7 @@ pub unsafe fn name_object<'a>(
                 ngx_str_t { len: host.len(), data: host.as_ptr().cast_mut() }
             }
         };
-
-        let target = Target {
-            bucket_in_path: (!in_host).then(|| name.as_bytes()),
-            key,
-            args: (*r).args.as_bytes(),
-            pass_args: &serving.pass_args,
-        };
-        write(r, name, host, &target, signature)
+        Ok((name, host, in_host))
     }
 }
 
@@ -99,8 +115,17 @@ unsafe fn write<'a>(
     }
 }
 
-/// The key of a request, prefix and index included.
-unsafe fn key<'a>(r: *mut ngx_http_request_t, serving: &'a Serving) -> Result<Key<'a>, Refusal> {
+/// The location's prefix and what of the request stands behind it, which together are a folder if that is.
+///
+/// # Errors
+/// A [`Refusal`] for a prefix that is none, or what no key can have.
+///
+/// # Safety
+/// `r` is a valid request of a location with this `serving`, whose captures are set; it outlives the result.
+unsafe fn parts<'a>(
+    r: *mut ngx_http_request_t,
+    serving: &'a Serving,
+) -> Result<(&'a [u8], &'a [u8]), Refusal> {
     // SAFETY: r is a valid request; what is evaluated lives in its pool.
     unsafe {
         let mut prefix = ngx_str_t::empty();
@@ -114,6 +139,34 @@ unsafe fn key<'a>(r: *mut ngx_http_request_t, serving: &'a Serving) -> Result<Ke
             Some(key) => without_slash(bytes(key.evaluate(r)?)),
             None => key_in_uri(bytes((*r).uri), serving.prefix)?,
         };
+        Ok((bytes(prefix), rest))
+    }
+}
+
+/// A request's folder, prefix included, and what of the request it is made of.
+///
+/// # Errors
+/// As for the key of an object.
+///
+/// # Safety
+/// `r` is a valid request of a location with this `serving`, and outlives the result.
+pub unsafe fn folder<'a>(
+    r: *mut ngx_http_request_t,
+    serving: &'a Serving,
+) -> Result<(&'a [u8], &'a [u8]), Refusal> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        set_captures(r, serving.regex, &serving.captures);
+        let (prefix, rest) = parts(r, serving)?;
+        Ok((bytes(concat(r, [prefix, rest])?), rest))
+    }
+}
+
+/// The key of a request, prefix and index included.
+unsafe fn key<'a>(r: *mut ngx_http_request_t, serving: &'a Serving) -> Result<Key<'a>, Refusal> {
+    // SAFETY: r is a valid request; what is evaluated lives in its pool.
+    unsafe {
+        let (prefix, rest) = parts(r, serving)?;
         let index = match &serving.index {
             Some(index) if rest.is_empty() || rest.ends_with(b"/") => index.as_bytes(),
             _ => b"",
@@ -124,7 +177,7 @@ unsafe fn key<'a>(r: *mut ngx_http_request_t, serving: &'a Serving) -> Result<Ke
 
         let key = match prefix.is_empty() && index.is_empty() {
             true => rest,
-            false => bytes(concat(r, [prefix.as_bytes(), rest, index])?),
+            false => bytes(concat(r, [prefix, rest, index])?),
         };
         Ok(Key::new(key, serving.is_aws)?)
     }

@@ -1,5 +1,8 @@
 //! What one request asks S3 for, and what is known of the answer.
 
+use core::ffi::c_void;
+use core::ptr::NonNull;
+
 use ngx::ffi::{ngx_http_request_t, ngx_str_t};
 
 use crate::location::ctx_index;
@@ -51,6 +54,8 @@ pub struct Answer {
     pub page: Option<&'static [u8]>,
     /// Whether it was sent.
     pub page_is_sent: bool,
+    /// Who reads S3's answer where that is a listing.
+    pub reader: Option<NonNull<c_void>>,
 }
 
 /// Where asking for a whole object is, after S3 sent a part of another version.

@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::log;
 use crate::nginx::{headers, Failed};
+use crate::s3::listing::question::AfterError;
 use crate::s3::object::KeyError;
 
 /// Why a request is not passed to S3.
@@ -24,6 +25,9 @@ pub enum Refusal {
     /// A key that is no key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// A page of a folder that begins behind no name.
+    #[error(transparent)]
+    After(#[from] AfterError),
     /// A variable that does not hold a bucket's name.
     #[error("the bucket name \"{}\" is not valid", .0.as_bytes().escape_ascii())]
     Bucket(ngx_str_t),
@@ -59,7 +63,7 @@ impl Refusal {
     pub fn status(&self) -> ngx_int_t {
         let status = match self {
             Refusal::Method => NGX_HTTP_NOT_ALLOWED,
-            Refusal::NoMethod => NGX_HTTP_BAD_REQUEST,
+            Refusal::NoMethod | Refusal::After(_) => NGX_HTTP_BAD_REQUEST,
             Refusal::Key(KeyError::Empty | KeyError::TooLong | KeyError::OtherWord) => {
                 NGX_HTTP_NOT_FOUND
             }
@@ -85,7 +89,9 @@ impl Refusal {
     /// As nginx does: what a client did wrong is not an error of the server.
     fn level(&self) -> u32 {
         match self {
-            Refusal::Method | Refusal::NoMethod | Refusal::Key(_) => NGX_LOG_INFO,
+            Refusal::Method | Refusal::NoMethod | Refusal::Key(_) | Refusal::After(_) => {
+                NGX_LOG_INFO
+            }
             Refusal::Bucket(_) | Refusal::Prefix(_) => NGX_LOG_ERR,
             Refusal::NotSigned | Refusal::Keys(_) | Refusal::Nginx => NGX_LOG_ERR,
         }

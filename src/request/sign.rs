@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use ngx::ffi::{ngx_gmtime, ngx_http_request_t, ngx_str_t, ngx_time, ngx_tm_t};
 
-use super::asked::method;
+use super::asked::sent_method;
 use super::name::name_object;
 use super::object::{object_mut, Object};
 use super::refusal::Refusal;
@@ -25,8 +25,9 @@ pub unsafe fn signed<'a>(r: *mut ngx_http_request_t) -> Option<&'a Object> {
     unsafe {
         let object = object_mut(r)?;
         if object.authorization.is_empty() && !object.is_refused {
-            let signing = serving(r)?.signing.as_ref()?;
-            if sign(r, object, signing).is_none() {
+            let serving = serving(r)?;
+            let signing = serving.signing.as_ref()?;
+            if sign(r, object, serving, signing).is_none() {
                 refuse(r, object);
                 no_keys(signing).log(r);
             }
@@ -39,7 +40,12 @@ pub unsafe fn signed<'a>(r: *mut ngx_http_request_t) -> Option<&'a Object> {
 ///
 /// # Safety
 /// `r` is the request of the object, which has the room that `signing` asks for.
-unsafe fn sign(r: *mut ngx_http_request_t, object: &mut Object, signing: &Signing) -> Option<()> {
+unsafe fn sign(
+    r: *mut ngx_http_request_t,
+    object: &mut Object,
+    serving: &Serving,
+    signing: &Signing,
+) -> Option<()> {
     // SAFETY: the caller's promise.
     unsafe {
         let (version, signer) = signing.keys.signer()?;
@@ -53,7 +59,7 @@ unsafe fn sign(r: *mut ngx_http_request_t, object: &mut Object, signing: &Signin
             object.token = concat(r, [token.as_bytes()]).ok()?;
         }
         let (host, target) = (object.host.as_bytes(), object.uri.as_bytes());
-        let ask = Ask { method: method(r)?, host, target, owner };
+        let ask = Ask { method: sent_method(r, serving)?, host, target, owner };
         let stamp = now();
         ptr::write_bytes(object.authorization.data, 0, len);
         let out = slice::from_raw_parts_mut(object.authorization.data, len);

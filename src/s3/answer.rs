@@ -116,6 +116,8 @@ pub struct Advice<'a> {
     pub region: Option<&'a [u8]>,
     /// By how many seconds the clock is ahead of S3's.
     pub skew: Option<i64>,
+    /// Whether it is the answer to the question for a listing.
+    pub lists: bool,
     /// Whether the keys renew themselves.
     pub renews: bool,
     /// What lets nginx in, for an answer that it does not.
@@ -152,6 +154,13 @@ impl core::fmt::Display for Advice<'_> {
                 ": the bucket is in another region; see \"s3_private_bucket_region\""
             }
             Some(b"SlowDown") => ": S3 gets too many requests; cache more of them",
+            Some(b"AccessDenied") if self.lists => {
+                return write!(
+                    f,
+                    ": to list the bucket, {} has to allow s3:ListBucket for this prefix",
+                    self.policy
+                )
+            }
             Some(b"AccessDenied") => {
                 return write!(
                     f,

@@ -63,23 +63,7 @@ impl ErrorBody {
             text_len += text.len();
             search.feed(text);
         };
-        let arrived = match framing {
-            Framing::Chunked => each_chunk(wire, each),
-            Framing::Close => {
-                each(wire);
-                Arrived::Part
-            }
-            Framing::Length(len) => match wire.get(..len) {
-                Some(text) => {
-                    each(text);
-                    Arrived::Whole
-                }
-                None => {
-                    each(wire);
-                    Arrived::Part
-                }
-            },
-        };
+        let arrived = each_text(wire, framing, &mut each);
         let code = if let Search::Found(code) = search { Some(code) } else { None };
         ErrorBody { code, arrived, text_len }
     }
@@ -98,6 +82,27 @@ impl ErrorBody {
                 (_, Arrived::Part) => self.text_len < ENOUGH,
                 (_, Arrived::Whole) => false,
             }
+    }
+}
+
+/// Calls `each` with the pieces of a body's text, as it is on the wire, as far as it has arrived.
+pub fn each_text(wire: &[u8], framing: Framing, mut each: impl FnMut(&[u8])) -> Arrived {
+    match framing {
+        Framing::Chunked => each_chunk(wire, each),
+        Framing::Close => {
+            each(wire);
+            Arrived::Part
+        }
+        Framing::Length(len) => match wire.get(..len) {
+            Some(text) => {
+                each(text);
+                Arrived::Whole
+            }
+            None => {
+                each(wire);
+                Arrived::Part
+            }
+        },
     }
 }
 

@@ -12,6 +12,7 @@ use super::around::{around, index_variables};
 use super::check::group;
 use super::conditions::without_conditions;
 use super::error::SetupError;
+use super::folders;
 use super::keep::{keep_connections, keeps};
 use super::proxy::{ignored_headers, Plan, CA_BUNDLES, CONDITIONS};
 use super::settings::{
@@ -22,7 +23,7 @@ use super::sources;
 use super::tls;
 use super::written::{footprint, proxy_module, upstream_part, Written};
 use crate::handler::handle;
-use crate::location::{Bucket, Host, Serving, Signing};
+use crate::location::{Autoindex, Bucket, Host, Serving, Signing};
 use crate::log;
 use crate::nginx::foreign::Foreign;
 use crate::nginx::value::{Capture, Value};
@@ -78,14 +79,15 @@ unsafe fn install_one(
     unsafe {
         let conf = &mut *pending.conf;
         let location = http_core::location(&pending.ctx);
-        let mut keeps = false;
+        let (mut keeps, mut folder) = (false, None);
         let serving = match &pending.kind {
             Kind::Own(written) => {
-                let serving;
-                (serving, keeps) = install_own(cf, main, conf, location, written)?;
+                let own = install_own(cf, main, conf, location, written)?;
                 // In place of the proxy module's.
                 (*location).handler = Some(handle);
-                Rc::new(serving)
+                keeps = own.keeps;
+                folder = own.folder;
+                Rc::new(own.serving)
             }
             Kind::Block { proxy: block, outer } => {
                 let proxy = proxy_module(cf)?;
@@ -111,13 +113,30 @@ unsafe fn install_one(
         if keeps {
             keep_connections(cf, conf, &serving.host, &*location)?;
         }
+        if let (Some((listing, headers)), Some(Some(setting))) = (folder, &conf.settings.autoindex)
+        {
+            let behind_index = conf.settings.index.is_some();
+            let work = &mut main.work;
+            let listing = Rc::new(listing);
+            let made =
+                folders::install(cf, work, pending, listing, behind_index, setting, &headers)?;
+            conf.location.folder = Some(made);
+        }
         conf.location.serving = Some(serving);
     }
     Ok(())
 }
 
-/// Makes the proxy configuration of a location with a bucket, and what its requests need. Returns whether its
-/// connections are to be kept too.
+/// What a location with a bucket of its own gets.
+struct Own {
+    serving: Serving,
+    /// Whether its connections are to be kept.
+    keeps: bool,
+    /// What requests for its folders need, and the headers that go to S3 with them.
+    folder: Option<(Serving, Vec<[ngx_str_t; 2]>)>,
+}
+
+/// Makes the proxy configuration of a location with a bucket, and what its requests need.
 ///
 /// # Safety
 /// `cf->ctx` is the location's, which prepare() saw and nginx has merged since.
@@ -127,7 +146,7 @@ unsafe fn install_own(
     conf: &mut LocationConf,
     location: *const ngx_http_core_loc_conf_t,
     written: &Written,
-) -> Result<(Serving, bool), SetupError> {
+) -> Result<Own, SetupError> {
     let settings = &conf.settings;
     let (BucketSetting::On(bucket, _), Some(given), Some(array)) =
         (&settings.bucket, &settings.auth, conf.known.loc_conf)
@@ -158,7 +177,8 @@ unsafe fn install_own(
         };
         let headers = plan.headers(auth, owner.as_deref());
         let ignored = ignored_headers(settings.pass_headers.as_deref().unwrap_or_default());
-        conf.location.unconditional = write(
+        let pairs;
+        (conf.location.unconditional, pairs) = write(
             cf,
             &mut main.work,
             proxy,
@@ -176,7 +196,11 @@ unsafe fn install_own(
             proxy_handler: handler.ok_or(SetupError::Handler)?,
         };
         let signing = signing(&mut main.work, settings, auth, whose.as_ref(), endpoint.scheme());
-        Ok((serving(conf, bucket, auth, signing, found), keeps))
+        let folder = matches!(settings.autoindex, Some(Some(_))).then(|| {
+            let listing = serving(conf, bucket, auth, signing.clone(), found.clone());
+            (as_folder(listing, settings), pairs)
+        });
+        Ok(Own { serving: serving(conf, bucket, auth, signing, found), keeps, folder })
     }
 }
 
@@ -211,6 +235,7 @@ unsafe fn identity(
 }
 
 /// What set-up found out for the requests of a location.
+#[derive(Clone)]
 struct Found {
     has_group: bool,
     host: Host,
@@ -235,6 +260,7 @@ fn serving(
         captures: captures_of(bucket, settings.key.as_ref()),
         regex: conf.known.regex,
         index: settings.index.clone(),
+        autoindex: None,
         prefix: conf.known.prefix,
         host: found.host,
         addressing: settings.addressing(),
@@ -249,6 +275,17 @@ fn serving(
         proxy_handler: found.proxy_handler,
         needs_resolver: !found.has_group && !endpoint.is_address(),
     }
+}
+
+/// What requests for the folders of a location need.
+fn as_folder(serving: Serving, settings: &Settings) -> Serving {
+    let autoindex = settings.autoindex.as_ref().and_then(Option::as_ref).map(|setting| Autoindex {
+        format: setting.format.clone(),
+        page: setting.page,
+        exact_size: setting.exact_size,
+        localtime: setting.localtime,
+    });
+    Serving { autoindex, index: None, append_slash: false, ..serving }
 }
 
 /// What the `Host` header is made of. With a constant bucket nothing of it is computed per request.
@@ -284,7 +321,8 @@ fn captures_of(bucket: &Bucket, key: Option<&Value>) -> Box<[Capture]> {
 }
 
 /// Writes a location's proxy configuration and puts it in place: the plan's settings, but for what
-/// the user wrote, headers for S3, and headers of its answers to ignore. Returns the configurations for requests without a condition.
+/// the user wrote, headers for S3, and headers of its answers to ignore. Returns the configurations for requests without
+/// a condition, and those headers.
 unsafe fn write(
     cf: *mut ngx_conf_t,
     work: &mut Work,
@@ -293,7 +331,7 @@ unsafe fn write(
     plan: &Plan,
     (headers, ignored): (Vec<(&str, String)>, ngx_uint_t),
     written: &Written,
-) -> Result<Option<*mut *mut c_void>, SetupError> {
+) -> Result<(Option<*mut *mut c_void>, Vec<[ngx_str_t; 2]>), SetupError> {
     // SAFETY: cf->ctx is the location's, whose configurations are those of the array.
     unsafe {
         let own = *array.add(proxy.ctx_index());
@@ -331,7 +369,8 @@ unsafe fn write(
             tls::share(cf, &mut work.tls, proxy, fresh)?;
         }
         *array.add(proxy.ctx_index()) = fresh;
-        Ok(without_conditions(cf, &mut work.footprints, proxy, array, &pairs)?)
+        let plain = without_conditions(cf, &mut work.footprints, proxy, array, &pairs)?;
+        Ok((plain, pairs))
     }
 }
 

@@ -52,6 +52,8 @@ pub struct Settings {
     /// Whether errors are masked.
     pub masks: Option<bool>,
     pub append_slash: Option<bool>,
+    /// `Some(None)` for `off`.
+    pub autoindex: Option<Option<Rc<AutoindexSetting>>>,
     pub keepalive: Option<Rc<Keepalive>>,
 }
 
@@ -84,6 +86,17 @@ impl Settings {
             Rc::new(EndpointSetting { endpoint, upstream: None })
         })
     }
+}
+
+/// The arguments of `s3_private_bucket_autoindex`.
+pub struct AutoindexSetting {
+    pub format: Value,
+    /// How many entries a page has at most.
+    pub page: u32,
+    pub exact_size: bool,
+    pub localtime: bool,
+    /// For how many seconds a listing is stored; 0 for not at all.
+    pub valid: usize,
 }
 
 /// What is known of a location when it is merged.
@@ -156,6 +169,8 @@ pub struct Work {
     pub resolver: Option<*mut ngx_resolver_t>,
     /// The TLS contexts that locations share.
     pub tls: tls::Contexts,
+    /// How many locations have their folders shown as pages.
+    pub folders: usize,
     /// The blocks of keys that renew themselves.
     pub blocks: Vec<Block>,
     /// What names of keys stand for, once they were looked up.

@@ -1,0 +1,93 @@
+//! From a request to a listing: the folder, the page, and what S3 is asked for it.
+
+use core::{mem, ptr};
+
+use ngx::ffi::{ngx_http_request_t, ngx_palloc, ngx_str_t};
+
+use super::name::{bucket, folder};
+use super::object::{Answer, Object};
+use super::refusal::Refusal;
+use crate::location::{Autoindex, Serving};
+use crate::nginx::bytes;
+use crate::s3::auth::sigv4::stamp::Stamp;
+use crate::s3::listing::question;
+use crate::s3::object::{Key, KeyError};
+
+/// Whether a request is for a folder: its key is empty or ends in a slash.
+///
+/// # Safety
+/// `r` is a valid request of a location with this `serving`.
+pub unsafe fn is_for_folder(r: *mut ngx_http_request_t, serving: &Serving) -> bool {
+    // SAFETY: the caller's promise.
+    let key = unsafe { folder(r, serving) };
+    // What is refused is refused as the object that it is not.
+    key.is_ok_and(|(_, rest)| rest.is_empty() || rest.ends_with(b"/"))
+}
+
+/// Works out what a request for a folder asks S3 for, as [`super::name::name_object`] does.
+///
+/// # Errors
+/// A [`Refusal`] when the folder or the page is none.
+///
+/// # Safety
+/// `r` is a valid request of a location with this `serving`, and outlives the result.
+pub unsafe fn name_folder<'a>(
+    r: *mut ngx_http_request_t,
+    serving: &Serving,
+    autoindex: &Autoindex,
+    signature: usize,
+) -> Result<&'a mut Object, Refusal> {
+    // SAFETY: the caller's promise; the memory has room for what is written, and lives as long as r.
+    unsafe {
+        let (name, host, in_host) = bucket(r, serving)?;
+        let (prefix, _) = folder(r, serving)?;
+        if !prefix.is_empty() {
+            Key::new(prefix, serving.is_aws)?;
+        }
+        let after = question::after((*r).args.as_bytes(), prefix)?;
+        if !serving.is_aws && after.contains(&b'\\') {
+            return Err(KeyError::Backslash.into());
+        }
+        let mut target = Vec::new();
+        if !in_host {
+            target.push(b'/');
+            target.extend_from_slice(name.as_bytes());
+        }
+        target.extend_from_slice(b"/?");
+        question::write(prefix, &after, autoindex.page, &mut target);
+
+        let len = target.len();
+        let room = mem::size_of::<Object>() + len + signature + prefix.len();
+        let object: *mut Object = ngx_palloc((*r).pool, room).cast();
+        if object.is_null() {
+            return Err(Refusal::Nginx);
+        }
+        let data: *mut u8 = object.add(1).cast();
+        ptr::copy_nonoverlapping(target.as_ptr(), data, len);
+        let key = data.add(len + signature);
+        ptr::copy_nonoverlapping(prefix.as_ptr(), key, prefix.len());
+        object.write(Object {
+            name,
+            key: ngx_str_t { len: prefix.len(), data: key },
+            host,
+            uri: ngx_str_t { len, data },
+            stamp: Stamp::default(),
+            authorization: ngx_str_t { len: 0, data: data.add(len) },
+            token: ngx_str_t::empty(),
+            is_refused: false,
+            cache_status: 0,
+            version: 0,
+            answer: Answer::default(),
+        });
+        Ok(&mut *object)
+    }
+}
+
+/// Behind which name the page begins, of a request that [`name_folder`] saw.
+///
+/// # Safety
+/// `r` is such a request, and `object` its object.
+pub unsafe fn after(r: *mut ngx_http_request_t, object: &Object) -> Vec<u8> {
+    // SAFETY: the caller's promise.
+    unsafe { question::after((*r).args.as_bytes(), bytes(object.key)) }.unwrap_or_default()
+}

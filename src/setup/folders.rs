@@ -1,0 +1,151 @@
+//! A location's folders as pages: its second set of configurations, for requests that list.
+//!
+//! What an operator would write by hand: another location of the same bucket, with the same access rules, whose
+//! requests ask S3 for a listing and store none. A request gets there by itself, or, behind a missing index
+//! page, as by `error_page 404 = @name`.
+
+use core::ffi::c_void;
+use core::ptr;
+use std::rc::Rc;
+
+use ngx::ffi::{
+    ngx_conf_t, ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_core_srv_conf_t,
+    ngx_http_max_module, ngx_str_t,
+};
+
+use super::error::SetupError;
+use super::settings::{AutoindexSetting, LocationConf, Pending, Work};
+use super::written::{footprint, proxy_module, upstream_part};
+use crate::handler::handle;
+use crate::location::{ctx_index, Folder, Location, Serving};
+use crate::nginx::foreign::Foreign;
+use crate::nginx::pool::{copy, copy_array, keep};
+
+/// What every request for a listing is sent with, whatever the location says. A listing of S3 is small, and not
+/// stored unless that is asked for.
+const SETTINGS: [(&str, &str); 6] = [
+    // With it nginx would answer ranges of a page.
+    ("proxy_hide_header", "Accept-Ranges"),
+    ("proxy_method", "GET"),
+    ("proxy_store", "off"),
+    ("proxy_buffering", "on"),
+    ("proxy_force_ranges", "off"),
+    ("proxy_max_temp_file_size", "0"),
+];
+
+/// Gives a location the configurations for its listings.
+///
+/// # Errors
+/// When nginx refuses them.
+///
+/// # Safety
+/// `cf->ctx` is that of the pending location, whose own configurations are in place.
+pub unsafe fn install(
+    cf: *mut ngx_conf_t,
+    work: &mut Work,
+    pending: &Pending,
+    serving: Rc<Serving>,
+    is_behind_index: bool,
+    setting: &AutoindexSetting,
+    headers: &[[ngx_str_t; 2]],
+) -> Result<Folder, SetupError> {
+    let array = pending.ctx.loc_conf;
+    // SAFETY: the caller's promise; what is copied lives as long as the configuration.
+    unsafe {
+        let folder = copy_array(cf, array, ngx_http_max_module)?;
+        let proxy = proxy_module(cf)?;
+        *folder.add(proxy.ctx_index()) = proxy_conf(cf, work, proxy, array, setting, headers)?;
+
+        // What was rewritten once is not rewritten again.
+        if let Ok(rewrite) = Foreign::find((*cf).cycle, c"ngx_http_rewrite_module", "rewrite") {
+            *folder.add(rewrite.ctx_index()) = rewrite.create(cf)?;
+        }
+        if let Ok(slice) = Foreign::find((*cf).cycle, c"ngx_http_slice_filter_module", "slice") {
+            let conf = slice.create(cf)?;
+            slice.set(cf, conf, "slice", &[ngx::ngx_string!("0")])?;
+            *folder.add(slice.ctx_index()) = conf;
+        }
+
+        let core = ngx_http_core_module.ctx_index;
+        let own: *mut ngx_http_core_loc_conf_t = (*array.add(core)).cast();
+        let location = copy_array(cf, own, 1)?;
+        let name = format!("@s3_private_bucket {}", work.folders);
+        work.folders += 1;
+        (*location).name = copy(cf, name.as_bytes())?;
+        (*location).loc_conf = folder;
+        (*location).handler = Some(handle);
+        *folder.add(core) = location.cast();
+
+        let conf = LocationConf {
+            location: Location { serving: Some(serving), ..Location::default() },
+            ..LocationConf::default()
+        };
+        *folder.add(ctx_index()) = keep(cf, conf)?.cast();
+
+        let name = (*location).name;
+        if is_behind_index {
+            add_named(cf, location)?;
+        }
+        Ok(Folder { loc_conf: folder, name, is_behind_index })
+    }
+}
+
+/// The proxy module's configuration for listings.
+unsafe fn proxy_conf(
+    cf: *mut ngx_conf_t,
+    work: &mut Work,
+    proxy: Foreign,
+    array: *mut *mut c_void,
+    setting: &AutoindexSetting,
+    headers: &[[ngx_str_t; 2]],
+) -> Result<*mut c_void, SetupError> {
+    // SAFETY: as for install().
+    unsafe {
+        let full = *array.add(proxy.ctx_index());
+        let conf = proxy.create(cf)?;
+        let pass = footprint(cf, &mut work.footprints, proxy, "proxy_pass")?;
+        proxy.copy(full, conf, &pass, |word| word > 1);
+        for (name, value) in SETTINGS {
+            proxy.set(cf, conf, name, &[copy(cf, value.as_bytes())?])?;
+        }
+        match setting.valid {
+            0 => proxy.set(cf, conf, "proxy_cache", &[ngx::ngx_string!("off")])?,
+            seconds => {
+                let time = copy(cf, format!("{seconds}s").as_bytes())?;
+                proxy.set(cf, conf, "proxy_cache_valid", &[ngx::ngx_string!("200"), time])?;
+            }
+        }
+        for pair in headers {
+            proxy.set(cf, conf, "proxy_set_header", pair)?;
+        }
+        proxy.merge(cf, full, conf)?;
+        let (of_conf, of_full) = (upstream_part(proxy, conf)?, upstream_part(proxy, full)?);
+        of_conf.ssl = of_full.ssl;
+        of_conf.upstream = of_full.upstream;
+        Ok(conf)
+    }
+}
+
+/// Adds a named location to the server's.
+unsafe fn add_named(
+    cf: *mut ngx_conf_t,
+    location: *mut ngx_http_core_loc_conf_t,
+) -> Result<(), SetupError> {
+    // SAFETY: nginx has made the server's list of named locations, which ends with NULL, if it has any.
+    unsafe {
+        let ctx: &ngx::ffi::ngx_http_conf_ctx_t = &*(*cf).ctx.cast();
+        let server: *mut ngx_http_core_srv_conf_t =
+            (*ctx.srv_conf.add(ngx_http_core_module.ctx_index)).cast();
+        let old = (*server).named_locations;
+        let mut all = Vec::new();
+        let mut at = old;
+        while !at.is_null() && !(*at).is_null() {
+            all.push(*at);
+            at = at.add(1);
+        }
+        all.push(location);
+        all.push(ptr::null_mut());
+        (*server).named_locations = copy_array(cf, all.as_ptr(), all.len())?;
+    }
+    Ok(())
+}
