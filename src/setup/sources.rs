@@ -3,6 +3,7 @@
 //! Nothing is asked here: what the environment says is read, and everything that can be wrong is told.
 
 use std::env;
+use std::path::Path;
 use std::rc::Rc;
 
 use ngx::ffi::{ngx_conf_t, NGX_LOG_NOTICE};
@@ -30,7 +31,10 @@ const CHAINED: u32 = 3_600;
 #[derive(Debug, Error)]
 pub enum SourcesError {
     /// No block of that name.
-    #[error("there is none of that name; define it with \"s3_private_bucket_credentials {0} {{ ... }}\" in http{{}}")]
+    #[error(
+        "there are none of that name; define them with \"s3_private_bucket_credentials {0} {{ ... }}\" in \
+         http{{}}"
+    )]
     Unknown(Box<str>),
     /// A block that does not say what it is.
     #[error(
@@ -94,7 +98,7 @@ pub enum Resolved {
 
 /// A name, and why it cannot be used.
 #[derive(Debug, Error)]
-#[error("needs the credentials \"{name}\": {error}")]
+#[error("cannot use the credentials \"{name}\": {error}")]
 pub struct Refused {
     name: Box<str>,
     error: SourcesError,
@@ -129,9 +133,13 @@ pub fn of_file(
 /// `cf` is nginx's context in a postconfiguration hook.
 pub unsafe fn check(cf: *mut ngx_conf_t, work: &mut Work) -> Result<(), (Refused, String)> {
     let names: Vec<_> = work.blocks.iter().map(|b| (b.name.clone(), b.place.to_string())).collect();
-    for (name, place) in names {
+    for (name, place) in &names {
         // SAFETY: the caller's promise.
-        unsafe { resolve(cf, work, &name) }.map_err(|error| (error, place))?;
+        if let Err(error) = unsafe { resolve(cf, work, name) } {
+            // What is wrong may be the one whose keys ask for these.
+            let wrong = names.iter().find(|(name, _)| *name == error.name);
+            return Err((error, wrong.map_or(place, |(_, place)| place).clone()));
+        }
     }
     Ok(())
 }
@@ -148,12 +156,15 @@ pub unsafe fn resolve(
     work: &mut Work,
     name: &str,
 ) -> Result<Resolved, Refused> {
+    let mut path = Vec::new();
     // SAFETY: the caller's promise.
-    unsafe { named(cf, work, name, &mut Vec::new()) }
-        .map_err(|error| Refused { name: name.into(), error })
+    unsafe { named(cf, work, name, &mut path) }.map_err(|error| {
+        let name = path.pop().unwrap_or_default();
+        Refused { name, error }
+    })
 }
 
-/// [`resolve`], on the way from `path`.
+/// [`resolve`], on the way from `path`; an error leaves the way to what is wrong there.
 unsafe fn named(
     cf: *mut ngx_conf_t,
     work: &mut Work,
@@ -178,8 +189,8 @@ unsafe fn named(
     if at.is_some() {
         work.blocks.push(block);
     }
-    path.pop();
     let made = made?;
+    path.pop();
     work.resolved.push((name.into(), made.clone()));
     Ok(made)
 }
@@ -194,7 +205,8 @@ unsafe fn make(
         Origin::Word(word) => {
             let chosen = if *word == Word::Default { by_environment() } else { Some(*word) };
             if *word == Word::Default {
-                let what = chosen.map_or("the keys of the environment", Word::text);
+                let what = chosen.map_or("AWS_ACCESS_KEY_ID", Word::text);
+                let what = format!("chosen by the environment: {what}");
                 // SAFETY: cf is nginx's context.
                 unsafe { log::of_configuration(cf, NGX_LOG_NOTICE, &block.name, what) };
             }
@@ -340,7 +352,11 @@ unsafe fn container(
     };
     let file = variable("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE");
     let authorization = match (file, variable("AWS_CONTAINER_AUTHORIZATION_TOKEN")) {
-        (Some(file), _) => Authorization::File(file.into()),
+        (Some(file), _) => {
+            // SAFETY: cf is nginx's context.
+            unsafe { super::readable::warn(cf, &block.name, Path::new(&file)) };
+            Authorization::File(file.into())
+        }
         (None, Some(text)) => Authorization::Text(text.into()),
         (None, None) => Authorization::None,
     };
@@ -357,7 +373,7 @@ unsafe fn web_identity(
     work: &mut Work,
     block: &Block,
 ) -> Result<(Kind, String), SourcesError> {
-    let role_arn = or_variable(block.role_arn.as_deref(), "role_arn", "AWS_ROLE_ARN", is_role_arn)?;
+    let role_arn = role_or_variable(block.role_arn.as_deref())?;
     let (directive, name) = ("token_file", "AWS_WEB_IDENTITY_TOKEN_FILE");
     let token_file = match &block.token_file {
         Some(file) => file.clone(),
@@ -473,18 +489,16 @@ fn written_endpoint(block: &Block, asked: Asked) -> Result<Option<Uri>, SourcesE
     uri.map(Some).map_err(|error| SourcesError::Endpoint(text.clone(), error))
 }
 
-/// The value of a directive, or of a variable of the environment in its place.
-fn or_variable(
+/// The role of a directive, or of a variable of the environment in its place.
+fn role_or_variable(
     written: Option<&str>,
-    directive: &'static str,
-    name: &'static str,
-    is_valid: fn(&str) -> bool,
 ) -> Result<Box<str>, SourcesError> {
+    let (directive, name) = ("role_arn", "AWS_ROLE_ARN");
     match (written, variable(name)) {
         (Some(value), _) => Ok(value.into()),
-        (None, Some(value)) if is_valid(&value) => Ok(value.into()),
+        (None, Some(value)) if is_role_arn(&value) => Ok(value.into()),
         (None, Some(value)) => {
-            Err(SourcesError::Environment(name, format!("\"{value}\" is no such name")))
+            Err(SourcesError::Environment(name, format!("\"{value}\" is not the ARN of a role")))
         }
         (None, None) => Err(SourcesError::NoValue { directive, variable: name }),
     }
