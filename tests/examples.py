@@ -17,19 +17,19 @@ def policy(name, bucket, secret):
     return json.loads(text.replace("example-bucket", bucket))
 
 
-def credentials(path):
-    """A file with the key that may read, as the profile of nginx-conf/."""
+def credentials(path, key=(READER, READER_SECRET)):
+    """A file with a key, of who may read, as the profile of nginx-conf/."""
     file = path / "s3-credentials"
     file.touch(0o600)
     file.write_text(
-        f"[media]\naws_access_key_id = {READER}\naws_secret_access_key = {READER_SECRET}\n"
+        f"[media]\naws_access_key_id = {key[0]}\naws_secret_access_key = {key[1]}\n"
     )
     return file
 
 
-def example(path, name, endpoint, secrets, replace=(), listen=""):
+def example(path, name, endpoint, secrets, replace=(), **kw):
     """nginx with an example; `secrets` maps its secret files to the ones of this machine."""
-    n = Nginx(path, listen=listen)
+    n = Nginx(path, **kw)
     text = (CONF / name).read_text()
     text = re.sub(r"listen 80;", f"listen 127.0.0.1:{n.port};", text)
     text = text.replace("/var/cache/nginx/s3", f"{n.dir}/cache")

@@ -448,6 +448,26 @@ ACCESS_KEY, SECRET_KEY = "AKIATESTWRITER00001", "testwritersecret000000000000000
 # May read, as nginx does.
 READER, READER_SECRET = "AKIATESTREADER00001", "test/reader+secret0000000000000000000000001"
 
+# May only ask STS for the keys of a role, which may read.
+ASKER, ASKER_SECRET = "AKIATESTASKER000001", "test/asker+secret00000000000000000000000001"
+ROLE = "arn:aws:iam::111122223333:role/media"
+
+
+def sts_config(life):
+    """What SeaweedFS's STS is to do: keys live for `life`."""
+    trust = {"Effect": "Allow", "Principal": "*", "Action": ["sts:AssumeRole", "sts:AssumeRoleWithWebIdentity"]}
+    read = {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": ["*"]}
+    policy = lambda statement: {"Version": "2012-10-17", "Statement": [statement]}  # noqa: E731
+    return {
+        "sts": {"tokenDuration": life, "maxSessionLength": "12h", "issuer": "sts",
+                "signingKey": "dGVzdC1zaWduaW5nLWtleS0zMi1jaGFyYWN0ZXJzLWxvbmc="},
+        "policy": {"defaultEffect": "Deny", "storeType": "memory"},
+        "roleStore": {"storeType": "memory"}, "providers": [],
+        "policies": [{"name": "read", "document": policy(read)}],
+        "roles": [{"roleName": "media", "roleArn": ROLE, "attachedPolicies": ["read"],
+                   "trustPolicy": policy(trust)}],
+    }  # fmt: skip
+
 
 def signature(secret, method, path, query, headers, date, scope):
     """A Signature Version 4, worked out apart from the module; all as on the wire."""
@@ -512,9 +532,9 @@ def encode(key):
 
 
 class SeaweedFS:
-    """SeaweedFS's S3 gateway on loopback, http and https."""
+    """SeaweedFS's S3 gateway on loopback, http and https; and STS, with the `life` of its keys ("5s")."""
 
-    def __init__(self, path, ca=None, domain="s3.localhost"):
+    def __init__(self, path, ca=None, domain="s3.localhost", life=None):
         if not WEED.exists():
             raise RuntimeError(f"{WEED} is missing: run tests/setup.sh")
         self.dir = Path(path)
@@ -528,9 +548,14 @@ class SeaweedFS:
             {"name": "reader", "actions": ["Read"],
              "credentials": [{"accessKey": READER, "secretKey": READER_SECRET}]},
         ]  # fmt: skip
-        (self.dir / "s3.json").write_text(json.dumps({"identities": identities}))
         p = self.ports
-        tls = []
+        tls, sts = [], []
+        if life:
+            key = {"accessKey": ASKER, "secretKey": ASKER_SECRET}
+            identities.append({"name": "asker", "actions": ["sts:AssumeRole"], "credentials": [key]})
+            (self.dir / "iam.json").write_text(json.dumps(sts_config(life)))
+            sts = [f"-s3.iam.config={self.dir}/iam.json", "-s3.iam.readOnly=false"]
+        (self.dir / "s3.json").write_text(json.dumps({"identities": identities}))
         if ca:
             names = [f"DNS:{domain}", f"DNS:*.{domain}"]
             cert, key = make_cert(ca.parent, "seaweedfs", names)
@@ -545,7 +570,7 @@ class SeaweedFS:
              f"-filer.port.grpc={p[6]}", f"-filer.localSocket={self.dir}/filer.sock", "-s3",
              f"-s3.port={p[0]}", f"-s3.port.grpc={p[7]}", f"-s3.localSocket={self.dir}/s3.sock",
              "-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.domainName={domain}",
-             f"-s3.config={self.dir}/s3.json", *tls],
+             f"-s3.config={self.dir}/s3.json", *tls, *sts],
             cwd=self.dir, stdout=self.log, stderr=self.log)  # fmt: skip
 
         def ready():
