@@ -17,8 +17,8 @@ import zlib
 from pathlib import Path
 from urllib.parse import quote
 
-from examples import credentials, example, policy
-from harness import ASKER, ASKER_SECRET, SeaweedFS, request
+from examples import credentials, example, iam, policy
+from harness import SeaweedFS, request
 
 BUCKET = "example-bucket"
 # How long keys of STS live, and for how long they are used, in seconds.
@@ -78,10 +78,10 @@ def page():
 
 
 class Demo:
-    def __init__(self, tmp, once, life=None):
+    def __init__(self, tmp, once, iam=None):
         self.tmp, self.once, self.failed = tmp, once, False
         print("Starting an S3 server (SeaweedFS) with a private bucket ...", flush=True)
-        self.s3 = SeaweedFS(tmp / "s3", life=life)
+        self.s3 = SeaweedFS(tmp / "s3", iam=iam)
 
     def show(self, what, good, got):
         print(f"  {'ok  ' if good else 'FAIL'}  {what}: {got}", flush=True)
@@ -159,13 +159,13 @@ class Demo:
             self.wait(n)
 
     def assume_role(self):
-        files = {"/etc/nginx/s3-credentials": credentials(self.tmp, (ASKER, ASKER_SECRET))}
+        files = {"/etc/nginx/s3-credentials": credentials(self.tmp)}
         url = self.s3.url
         # The life is that of the server where none is asked for.
         here = [("https://minio.example.com:9000", url), ("    duration      1h;\n", "")]
         self.fill()
         with example(self.tmp / "nginx", "assume-role.conf", url, files, here) as n:
-            print("nginx-conf/assume-role.conf, with a key that may only ask for those of a role:")
+            print("nginx-conf/assume-role.conf, with the keys of a role:")
             self.objects(n)
             self.load(n)
             self.wait(n)
@@ -193,7 +193,7 @@ def main():
     parser.add_argument("--auth", choices=["secret", "sigv4", "assume_role"], default="secret")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="s3-demo-") as tmp:
-        demo = Demo(Path(tmp), args.once, f"{LIFE}s" if args.auth == "assume_role" else None)
+        demo = Demo(Path(tmp), args.once, iam(f"{LIFE}s") if args.auth == "assume_role" else None)
         try:
             {"secret": demo.secret, "sigv4": demo.sigv4, "assume_role": demo.assume_role}[args.auth]()
         finally:

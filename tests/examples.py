@@ -7,6 +7,8 @@ from harness import READER, READER_SECRET, ROOT, Nginx
 
 CONF = ROOT / "nginx-conf"
 PLACEHOLDER = "REPLACE-WITH-A-LONG-RANDOM-SECRET"
+# The role of nginx-conf/.
+ROLE = "arn:aws:iam::111122223333:role/media"
 
 
 def policy(name, bucket, secret):
@@ -17,12 +19,27 @@ def policy(name, bucket, secret):
     return json.loads(text.replace("example-bucket", bucket))
 
 
-def credentials(path, key=(READER, READER_SECRET)):
-    """A file with a key, of who may read, as the profile of nginx-conf/."""
+def iam(life):
+    """For SeaweedFS: STS gives keys of the role that live so long ("5s")."""
+    read = {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": ["*"]}
+    trust = {"Effect": "Allow", "Principal": "*", "Action": ["sts:AssumeRole"]}
+    read, trust = ({"Version": "2012-10-17", "Statement": [statement]} for statement in (read, trust))
+    return {
+        "sts": {"tokenDuration": life, "maxSessionLength": "12h", "issuer": "sts",
+                "signingKey": "dGVzdC1zaWduaW5nLWtleS0zMi1jaGFyYWN0ZXJzLWxvbmc="},
+        "policy": {"defaultEffect": "Deny", "storeType": "memory"},
+        "roleStore": {"storeType": "memory"}, "providers": [],
+        "policies": [{"name": "read", "document": read}],
+        "roles": [{"roleName": "media", "roleArn": ROLE, "attachedPolicies": ["read"], "trustPolicy": trust}],
+    }  # fmt: skip
+
+
+def credentials(path):
+    """A file with the key that may read, as the profile of nginx-conf/."""
     file = path / "s3-credentials"
     file.touch(0o600)
     file.write_text(
-        f"[media]\naws_access_key_id = {key[0]}\naws_secret_access_key = {key[1]}\n"
+        f"[media]\naws_access_key_id = {READER}\naws_secret_access_key = {READER_SECRET}\n"
     )
     return file
 

@@ -352,7 +352,7 @@ def tiny_s3(r, body=b"0123456789"):
 class Recorder:
     """An HTTP/1.1 origin that records requests and answers by `answer(recorded)`."""
 
-    def __init__(self, answer=tiny_s3, tls=None):
+    def __init__(self, answer=tiny_s3, tls=None, host="127.0.0.1"):
         self.requests, self.answer, self.connections = [], answer, 0
         self.lock = threading.Lock()
         self.context = None
@@ -361,9 +361,11 @@ class Recorder:
             self.context.load_cert_chain(*tls)
             self.names = []
             self.context.sni_callback = lambda s, name, c: self.names.append(name)
-        self.socket = socket.create_server(("127.0.0.1", 0), backlog=128)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.socket = socket.create_server((host, 0), family=family, backlog=128)
         self.port = self.socket.getsockname()[1]
-        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
+        host = f"[{host}]" if ":" in host else host
+        self.url = f"http{'s' if tls else ''}://{host}:{self.port}"
         threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self):
@@ -448,26 +450,6 @@ ACCESS_KEY, SECRET_KEY = "AKIATESTWRITER00001", "testwritersecret000000000000000
 # May read, as nginx does.
 READER, READER_SECRET = "AKIATESTREADER00001", "test/reader+secret0000000000000000000000001"
 
-# May only ask STS for the keys of a role, which may read.
-ASKER, ASKER_SECRET = "AKIATESTASKER000001", "test/asker+secret00000000000000000000000001"
-ROLE = "arn:aws:iam::111122223333:role/media"
-
-
-def sts_config(life):
-    """What SeaweedFS's STS is to do: keys live for `life`."""
-    trust = {"Effect": "Allow", "Principal": "*", "Action": ["sts:AssumeRole", "sts:AssumeRoleWithWebIdentity"]}
-    read = {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": ["*"]}
-    policy = lambda statement: {"Version": "2012-10-17", "Statement": [statement]}  # noqa: E731
-    return {
-        "sts": {"tokenDuration": life, "maxSessionLength": "12h", "issuer": "sts",
-                "signingKey": "dGVzdC1zaWduaW5nLWtleS0zMi1jaGFyYWN0ZXJzLWxvbmc="},
-        "policy": {"defaultEffect": "Deny", "storeType": "memory"},
-        "roleStore": {"storeType": "memory"}, "providers": [],
-        "policies": [{"name": "read", "document": policy(read)}],
-        "roles": [{"roleName": "media", "roleArn": ROLE, "attachedPolicies": ["read"],
-                   "trustPolicy": policy(trust)}],
-    }  # fmt: skip
-
 
 def signature(secret, method, path, query, headers, date, scope):
     """A Signature Version 4, worked out apart from the module; all as on the wire."""
@@ -532,9 +514,10 @@ def encode(key):
 
 
 class SeaweedFS:
-    """SeaweedFS's S3 gateway on loopback, http and https; and STS, with the `life` of its keys ("5s")."""
+    """SeaweedFS's S3 gateway on loopback, http and https; with `iam` it is an STS too, whose roles the reader
+    may assume."""
 
-    def __init__(self, path, ca=None, domain="s3.localhost", life=None):
+    def __init__(self, path, ca=None, domain="s3.localhost", iam=None):
         if not WEED.exists():
             raise RuntimeError(f"{WEED} is missing: run tests/setup.sh")
         self.dir = Path(path)
@@ -545,21 +528,19 @@ class SeaweedFS:
         identities = [
             {"name": "writer", "actions": ["Admin", "Read", "List", "Tagging", "Write"],
              "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}]},
-            {"name": "reader", "actions": ["Read"],
+            {"name": "reader", "actions": ["Read", *(["sts:AssumeRole"] if iam else [])],
              "credentials": [{"accessKey": READER, "secretKey": READER_SECRET}]},
         ]  # fmt: skip
-        p = self.ports
-        tls, sts = [], []
-        if life:
-            key = {"accessKey": ASKER, "secretKey": ASKER_SECRET}
-            identities.append({"name": "asker", "actions": ["sts:AssumeRole"], "credentials": [key]})
-            (self.dir / "iam.json").write_text(json.dumps(sts_config(life)))
-            sts = [f"-s3.iam.config={self.dir}/iam.json", "-s3.iam.readOnly=false"]
         (self.dir / "s3.json").write_text(json.dumps({"identities": identities}))
+        p = self.ports
+        tls = []
         if ca:
             names = [f"DNS:{domain}", f"DNS:*.{domain}"]
             cert, key = make_cert(ca.parent, "seaweedfs", names)
             tls = [f"-s3.port.https={p[8]}", f"-s3.cert.file={cert}", f"-s3.key.file={key}"]
+        if iam:
+            (self.dir / "iam.json").write_text(json.dumps(iam))
+            tls.append(f"-s3.iam.config={self.dir}/iam.json")
         self.log = open(self.dir / "log", "wb")
         # Every port and socket is named, since the defaults collide; telemetry would call out.
         self.process = subprocess.Popen(
@@ -570,7 +551,7 @@ class SeaweedFS:
              f"-filer.port.grpc={p[6]}", f"-filer.localSocket={self.dir}/filer.sock", "-s3",
              f"-s3.port={p[0]}", f"-s3.port.grpc={p[7]}", f"-s3.localSocket={self.dir}/s3.sock",
              "-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.domainName={domain}",
-             f"-s3.config={self.dir}/s3.json", *tls, *sts],
+             f"-s3.config={self.dir}/s3.json", *tls],
             cwd=self.dir, stdout=self.log, stderr=self.log)  # fmt: skip
 
         def ready():

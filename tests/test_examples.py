@@ -6,8 +6,8 @@ import json
 import urllib.parse
 
 import pytest
-from examples import CONF, credentials, example, policy
-from harness import ASKER, ASKER_SECRET, ROLE, Recorder, SeaweedFS, allow, request, tells, wait_until
+from examples import CONF, ROLE, credentials, example, iam, policy
+from harness import Recorder, SeaweedFS, allow, request, tells, wait_until
 from test_credentials import S3, Imds, Keys, zulu
 
 IMAGE = b"\x89PNG image"
@@ -226,11 +226,11 @@ def test_web_identity(renewed, tmp_path):
 
 def test_assume_role(tmp_path):
     """Of a real STS, whose keys live for seconds."""
-    server = SeaweedFS(tmp_path / "s3", life="4s")
+    server = SeaweedFS(tmp_path / "s3", iam=iam("4s"))
     try:
         server.create_bucket("example-bucket")
         server.put("example-bucket", "index.html", OBJECTS["index.html"])
-        secrets = {"/etc/nginx/s3-credentials": credentials(tmp_path, (ASKER, ASKER_SECRET))}
+        secrets = {"/etc/nginx/s3-credentials": credentials(tmp_path)}
         # The life is SeaweedFS's own where none is asked for.
         here = [("https://minio.example.com:9000", server.url), ("duration      1h;", "")]
         with example(tmp_path / "n", "assume-role.conf", server.url, secrets, here) as n:
