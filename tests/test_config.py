@@ -450,6 +450,8 @@ WRONG_KEYS = [
     ("", "web_identity", {"AWS_ROLE_ARN": ROLE}, CANNOT.format("web_identity") + neither("token_file", "AWS_WEB_IDENTITY_TOKEN_FILE")),
     ("", "web_identity", IRSA | {"AWS_REGION": ""}, CANNOT.format("web_identity") + neither("region", "AWS_REGION")),
     ("", "web_identity", IRSA | {"AWS_REGION": "eu west"}, CANNOT.format("web_identity") + "AWS_REGION" + IN + '"eu west" is no region'),
+    ("", "web_identity", IRSA | {"AWS_REGION": "", "AWS_DEFAULT_REGION": "eu west"}, CANNOT.format("web_identity") + "AWS_DEFAULT_REGION" + IN + '"eu west" is no region'),
+    (role("endpoint https://sts.example;"), "", {"AWS_REGION": "eu/west"}, MEDIA + "AWS_REGION" + IN + '"eu/west" is no region'),
     ("", "web_identity", IRSA | {"AWS_ROLE_ARN": "media"}, CANNOT.format("web_identity") + "AWS_ROLE_ARN" + IN + '"media" is not the ARN of a role'),
     ("", "default", IRSA | {"AWS_ROLE_SESSION_NAME": "a b"}, CANNOT.format("default") + "AWS_ROLE_SESSION_NAME" + IN + '"a b" is no session name'),
     ("", "default", STATIC | {"AWS_ACCESS_KEY_ID": "a/b"}, CANNOT.format("default") + "AWS_ACCESS_KEY_ID" + IN + f"the access key ID {NOT_ONE}"),

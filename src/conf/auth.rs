@@ -248,18 +248,16 @@ unsafe fn sigv4(cf: *mut ngx_conf_t, args: &[ngx_str_t]) -> Result<Auth, ConfErr
         (Some(word), None) if source.has_no_key() => {
             (SigningKeys::Source(word.text().into()), String::new())
         }
-        (None, Some(name)) if source.has_no_key() => (SigningKeys::Source(name.into()), String::new()),
+        (None, Some(name)) if source.has_no_key() => {
+            (SigningKeys::Source(name.into()), String::new())
+        }
         _ => return Err(ConfError::NoKey),
     };
     let service = source.service.unwrap_or("s3");
     if !is_region(service) {
         return Err(ConfError::Service);
     }
-    Ok(Auth::Sigv4 {
-        keys,
-        service: service.into(),
-        identity: identity.into(),
-    })
+    Ok(Auth::Sigv4 { keys, service: service.into(), identity: identity.into() })
 }
 
 /// Reads a key. Returns where it is from too, for [`Auth::Sigv4`].
@@ -277,9 +275,7 @@ unsafe fn signing_keys(
             Ok((SigningKeys::File { path, profile, first }, identity))
         }
         _ if source.profile.is_some() => Err(ConfError::NoKey),
-        (None, true, None, None) => {
-            Ok((SigningKeys::Fixed(environment()?), "env".to_owned()))
-        }
+        (None, true, None, None) => Ok((SigningKeys::Fixed(environment()?), "env".to_owned())),
         (None, false, Some(id), Some(secret)) => {
             let credentials = match secret.strip_prefix("data:") {
                 Some(secret) => {

@@ -25,9 +25,7 @@ type Line = (&'static str, usize, fn(&mut Block, &Given) -> Result<(), ConfError
 const LINES: [Line; 13] = [
     ("source", 2, |to, given| once(&mut to.source, source(given)?)),
     ("from", 2, |to, given| once(&mut to.from, from(given)?)),
-    ("role_arn", 1, |to, given| {
-        once(&mut to.role_arn, valid(given, is_role_arn, ROLE_CURE)?)
-    }),
+    ("role_arn", 1, |to, given| once(&mut to.role_arn, valid(given, is_role_arn, ROLE_CURE)?)),
     ("external_id", 1, |to, given| {
         let cure = "use 2 to 1224 characters A-Z, a-z, 0-9 and _+=,.@:/-";
         once(&mut to.external_id, valid(given, is_external_id, cure)?)
@@ -98,7 +96,11 @@ pub unsafe extern "C" fn block(
 }
 
 /// A block of that name, of which there is none yet.
-unsafe fn begin(cf: *mut ngx_conf_t, main: &MainConf, name: &ngx_str_t) -> Result<Block, ConfError> {
+unsafe fn begin(
+    cf: *mut ngx_conf_t,
+    main: &MainConf,
+    name: &ngx_str_t,
+) -> Result<Block, ConfError> {
     let name = text(name)?;
     let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
     if name.is_empty() || !name.bytes().all(is_name) {
@@ -189,11 +191,16 @@ fn resolver(given: &Given) -> Result<*mut ngx::ffi::ngx_resolver_t, ConfError> {
         ngx_resolver_create(given.cf, names, given.args.len())
     };
     // nginx has said why.
-    if resolver.is_null() { Err(ConfError::Nginx) } else { Ok(resolver) }
+    if resolver.is_null() {
+        Err(ConfError::Nginx)
+    } else {
+        Ok(resolver)
+    }
 }
 
 fn source(given: &Given) -> Result<Origin, ConfError> {
-    let cure = "use \"instance\", \"container\", \"web_identity\", \"assume_role\", \"default\" or \
+    let cure =
+        "use \"instance\", \"container\", \"web_identity\", \"assume_role\", \"default\" or \
                 \"file=path\"";
     match (given.text()?, given.args.len()) {
         (word, 1) if Word::named(word).is_some() => {
@@ -221,7 +228,8 @@ fn from(given: &Given) -> Result<Origin, ConfError> {
             None => Origin::Block(other.into()),
         }),
         (other, _) => {
-            let cure = "use a source, the name of another \"s3_private_bucket_credentials\", \"env\" or \
+            let cure =
+                "use a source, the name of another \"s3_private_bucket_credentials\", \"env\" or \
                         \"file=path\"";
             Err(elsewhere(other, cure))
         }

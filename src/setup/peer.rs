@@ -29,7 +29,9 @@ pub enum PeerError {
     )]
     CaBundle,
     /// CA certificates that nginx refuses; it has logged why.
-    #[error("its CA certificates cannot be used, as nginx says above; correct \"trusted_certificate\"")]
+    #[error(
+        "its CA certificates cannot be used, as nginx says above; correct \"trusted_certificate\""
+    )]
     Trusted,
     /// Nothing to resolve its name with.
     #[error("there is no name server in /etc/resolv.conf to find it with; set \"resolver\"")]

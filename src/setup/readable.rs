@@ -22,9 +22,11 @@ pub unsafe fn warn(cf: *mut ngx_conf_t, name: &str, path: &Path) {
         let Some((uid, gid)) = core_conf::user(cf) else { return };
         let what = match is_readable(path, uid, gid) {
             Ok(true) => return,
-            Ok(false) => "is not readable for the user of nginx's workers; give their group the right to \
+            Ok(false) => {
+                "is not readable for the user of nginx's workers; give their group the right to \
                           read it"
-                .to_owned(),
+                    .to_owned()
+            }
             Err(error) => format!("cannot be looked at ({error}); is its path right?"),
         };
         let path = path.display();

@@ -16,6 +16,7 @@ use crate::credentials::source::{Authorization, From, Kind, Source, Sts};
 use crate::log;
 use crate::s3::auth::credentials::Credentials;
 use crate::s3::auth::fingerprint;
+use crate::s3::endpoint::is_region;
 use crate::s3::sources::sts::{is_role_arn, is_session_name, Role};
 use crate::s3::sources::uri::{Asked, Uri, UriError};
 
@@ -58,7 +59,9 @@ pub enum SourcesError {
     )]
     Duration,
     /// The environment says that there is no metadata service.
-    #[error("AWS_EC2_METADATA_DISABLED is set in the environment of nginx's master process; unset it")]
+    #[error(
+        "AWS_EC2_METADATA_DISABLED is set in the environment of nginx's master process; unset it"
+    )]
     Disabled,
     /// Neither IPv4 nor IPv6.
     #[error("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE is \"{0}\"; set it to \"IPv4\" or \"IPv6\"")]
@@ -105,12 +108,7 @@ pub struct Refused {
 }
 
 /// The source of a file of AWS's tools, and what it held when the configuration was read.
-pub fn of_file(
-    work: &mut Work,
-    path: &str,
-    profile: &str,
-    first: Rc<Credentials>,
-) -> Resolved {
+pub fn of_file(work: &mut Work, path: &str, profile: &str, first: Rc<Credentials>) -> Resolved {
     let description = format!("file {path} {profile}");
     // No block has a name with spaces.
     if let Some((_, known)) = work.resolved.iter().find(|(known, _)| **known == *description) {
@@ -322,7 +320,9 @@ unsafe fn instance(
         return Err(SourcesError::Disabled);
     }
     let of_environment = || uri_of("AWS_EC2_METADATA_SERVICE_ENDPOINT", Asked::Instance);
-    let uri = match written_endpoint(block, Asked::Instance)?.map_or_else(of_environment, |u| Ok(Some(u)))? {
+    let uri = match written_endpoint(block, Asked::Instance)?
+        .map_or_else(of_environment, |u| Ok(Some(u)))?
+    {
         Some(uri) => uri,
         None => match variable("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE") {
             None => Uri::instance(false),
@@ -377,9 +377,7 @@ unsafe fn web_identity(
     let (directive, name) = ("token_file", "AWS_WEB_IDENTITY_TOKEN_FILE");
     let token_file = match &block.token_file {
         Some(file) => file.clone(),
-        None => variable(name)
-            .ok_or(SourcesError::NoValue { directive, variable: name })?
-            .into(),
+        None => variable(name).ok_or(SourcesError::NoValue { directive, variable: name })?.into(),
     };
     // SAFETY: cf is nginx's context.
     let (sts, description) = unsafe { sts(cf, work, block, role_arn) }?;
@@ -436,16 +434,13 @@ unsafe fn sts(
     block: &Block,
     role_arn: Box<str>,
 ) -> Result<(Sts, String), SourcesError> {
-    let region = block.region.clone().or_else(|| {
-        let name = variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION"))?;
-        Some(name.into())
-    });
+    let region = match &block.region {
+        Some(region) => Some(region.clone()),
+        None => region_of_environment()?,
+    };
     let uri = match (written_endpoint(block, Asked::Sts)?, &region) {
         (Some(uri), _) => uri,
-        (None, Some(region)) if crate::s3::endpoint::is_region(region) => Uri::sts(region),
-        (None, Some(region)) => {
-            return Err(SourcesError::Environment("AWS_REGION", format!("\"{region}\" is no region")))
-        }
+        (None, Some(region)) => Uri::sts(region),
         (None, None) => {
             let (directive, variable) = ("region", "AWS_REGION");
             return Err(SourcesError::NoValue { directive, variable });
@@ -489,10 +484,22 @@ fn written_endpoint(block: &Block, asked: Asked) -> Result<Option<Uri>, SourcesE
     uri.map(Some).map_err(|error| SourcesError::Endpoint(text.clone(), error))
 }
 
+/// The region of the environment, as AWS's tools look for it.
+fn region_of_environment() -> Result<Option<Box<str>>, SourcesError> {
+    for name in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
+        match variable(name) {
+            Some(region) if is_region(&region) => return Ok(Some(region.into())),
+            Some(other) => {
+                return Err(SourcesError::Environment(name, format!("\"{other}\" is no region")))
+            }
+            None => {}
+        }
+    }
+    Ok(None)
+}
+
 /// The role of a directive, or of a variable of the environment in its place.
-fn role_or_variable(
-    written: Option<&str>,
-) -> Result<Box<str>, SourcesError> {
+fn role_or_variable(written: Option<&str>) -> Result<Box<str>, SourcesError> {
     let (directive, name) = ("role_arn", "AWS_ROLE_ARN");
     match (written, variable(name)) {
         (Some(value), _) => Ok(value.into()),
