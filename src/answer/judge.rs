@@ -17,6 +17,7 @@ use ngx::ffi::{
 };
 
 use super::if_range;
+use crate::credentials::source::Source;
 use crate::location::{serving, Serving};
 use crate::log;
 use crate::nginx::headers::find;
@@ -176,10 +177,14 @@ unsafe fn judge(
 
 /// Has the keys renewed that S3 refused, if they are of those that are.
 fn refuse_keys(serving: &Serving, version: u64) {
-    let source = serving.signing.as_ref().and_then(|signing| signing.keys.source());
-    if let Some(slot) = source.and_then(|source| source.slot()) {
+    if let Some(slot) = source(serving).and_then(|source| source.slot()) {
         slot.refuse(version);
     }
+}
+
+/// Where the keys of a location are from, if they are renewed.
+fn source(serving: &Serving) -> Option<&Source> {
+    serving.signing.as_ref()?.keys.source().map(|source| &**source)
 }
 
 /// Has nginx act upon what an answer means.
@@ -368,7 +373,7 @@ unsafe fn report(
                 .map(|v| v.as_bytes())
                 .filter(|_| matches!(status, 301 | 307 | 400)),
             skew: date.map(|date| now - date),
-            renews: object.version > 0,
+            renews: source(serving).is_some_and(|source| source.is_fetched()),
             policy: &policy,
         };
         let what = match code {
