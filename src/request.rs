@@ -3,6 +3,7 @@
 pub mod asked;
 pub mod error_code;
 pub mod name;
+pub mod names;
 pub mod object;
 pub mod refusal;
 pub mod sign;

@@ -32,7 +32,7 @@ def png(size=96):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     rows = b"".join(
-        b"\0" + b"".join(bytes((40, 90 + y, 90 + x)) for x in range(size)) for y in range(size)
+        b"\0" + b"".join(bytes((40, (90 + y) % 256, (90 + x) % 256)) for x in range(size)) for y in range(size)
     )
     header = struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0)
     return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows))

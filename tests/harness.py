@@ -37,6 +37,16 @@ MODULES = [
     [f"load_module {module};" for module in os.environ.get(name, "").split()]
     for name in ("TEST_MODULES_BEFORE", "TEST_MODULES_AFTER")
 ]
+
+
+def module(name):
+    """The file of a module of nginx's own: of the nginx that is tested, built in target/ or Debian's."""
+    files = [folder / name for folder in (Path(NGINX).parent, Path("/usr/lib/nginx/modules"))]
+    if not (found := [file for file in files if file.exists()]):
+        raise RuntimeError(f"{name} is missing: run tests/setup.sh, or build nginx with it")
+    return found[0]
+
+
 WEED = ROOT / "target/venv/bin/weed"
 TIMEOUT = 30
 
@@ -163,7 +173,7 @@ class Nginx:
 
     def __init__(
         self, path, server="", http="", resolv_conf=None, listen="", top="", environment=None,
-        clock=None, module=MODULE,
+        clock=None, module=MODULE, binary=NGINX,
     ):  # fmt: skip
         self.dir = Path(path)
         self.dir.mkdir(parents=True, exist_ok=True)
@@ -173,7 +183,7 @@ class Nginx:
         self.tolerated = set()
         # What no response may have in it: what tells of S3.
         self.hidden = ()
-        self.module = module
+        self.module, self.binary = module, binary
         self.listen = listen
         self.top = top
         self.environment = dict(os.environ) | (environment or {})
@@ -225,7 +235,7 @@ http {{
         new.rename(self.dir / "clock")
 
     def command(self, *args):
-        nginx = [*WRAPPER, NGINX, "-p", str(self.dir), "-e", str(self.dir / "error.log")]
+        nginx = [*WRAPPER, self.binary, "-p", str(self.dir), "-e", str(self.dir / "error.log")]
         nginx += ["-c", str(self.dir / "nginx.conf"), *args]
         if self.resolv_conf is None:
             return nginx

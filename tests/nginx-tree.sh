@@ -3,7 +3,8 @@
 #
 #   debian  the source in nginx-dev with Debian's own flags
 #   1.28    the source in the crate nginx-src, flags as in nginx.org's packages (those of
-#           nginx-debug: tests read the debug log); builds the nginx as well
+#           nginx-debug: tests read the debug log); builds the nginx as well, with the image filter, which
+#           nginx.org has as a package of its own
 #   1.28-malloc  the same with pools that get each piece from malloc(), so that valgrind sees it
 set -euo pipefail
 tree=$(realpath -m "$1")
@@ -38,6 +39,7 @@ debian)
         --with-http_{random_index,realip,secure_link,slice,ssl,stub_status,sub,v2,v3}_module
         --with-mail --with-mail_ssl_module --with-stream
         --with-stream_{realip,ssl,ssl_preread}_module
+        --with-http_image_filter_module=dynamic
         --with-cc-opt='-g -O2 -fstack-protector-strong -Wformat -Werror=format-security -D_FORTIFY_SOURCE=2 -fPIC'
         --with-ld-opt='-Wl,-z,relro -Wl,-z,now -Wl,--as-needed -pie'
         --with-debug

@@ -7,8 +7,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-packages=(nginx nginx-dev gcc libc6-dev libclang-dev libpcre2-dev libssl-dev zlib1g-dev
-    make mount ca-certificates curl faketime openssl python3 python3-venv util-linux)
+packages=(nginx nginx-dev libnginx-mod-http-image-filter gcc libc6-dev libclang-dev libgd-dev libpcre2-dev
+    libssl-dev zlib1g-dev make mount ca-certificates curl faketime openssl python3 python3-venv util-linux)
 for kind; do
     case $kind in
     deb) packages+=(build-essential debhelper lintian) ;;
@@ -17,7 +17,7 @@ for kind; do
     torture)
         packages+=(valgrind g++ libnginx-mod-{mail,nchan,rtmp,stream} libnginx-mod-stream-{geoip,geoip2,js}
             libnginx-mod-http-{auth-pam,brotli-filter,brotli-static,cache-purge,dav-ext,echo,fancyindex}
-            libnginx-mod-http-{geoip,geoip2,headers-more-filter,image-filter,js,lua,memc,modsecurity}
+            libnginx-mod-http-{geoip,geoip2,headers-more-filter,js,lua,memc,modsecurity}
             libnginx-mod-http-{ndk,perl,set-misc,srcache-filter,subs-filter,uploadprogress}
             libnginx-mod-http-{upstream-fair,xslt-filter})
         ;;

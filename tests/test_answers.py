@@ -203,7 +203,7 @@ def test_a_client_cannot_mark_servers_as_failed(nginx, origin):
             s3_private_bucket example-bucket; s3_private_bucket_endpoint http://s3.example.com upstream=two;
             s3_private_bucket_pass_args versionId; proxy_next_upstream error timeout http_502;
         }""",
-        f"upstream two {{ server 127.0.0.1:{origin.port}; server localhost:{origin.port}; }}",
+        f"upstream two {{ server 127.0.0.1:{origin.port}; server 127.0.0.1:{origin.port}; }}",
     )
     origin.answer = s3_error(400, "InvalidArgument")
     assert {n.get("/m/a?versionId=x").status for _ in range(10)} == {400}
@@ -317,7 +317,7 @@ WAYS = {
     "group": ("s3_private_bucket_endpoint http://s3.example.com upstream=one;",
               "upstream one {{ server 127.0.0.1:{0}; keepalive 4; }}"),
     "group-of-two": ("s3_private_bucket_endpoint http://s3.example.com upstream=two;",
-                     "upstream two {{ server 127.0.0.1:{0}; server localhost:{0}; keepalive 4; }}"),
+                     "upstream two {{ server 127.0.0.1:{0}; server 127.0.0.1:{0}; keepalive 4; }}"),
 }  # fmt: skip
 
 
@@ -395,7 +395,7 @@ def test_where_nginx_cannot_ask_again(around, origin, errors):
 
 def test_servers_that_fail_behind_it_are_asked_as_often_as_ever(around, origin):
     n = around("s3_private_bucket_endpoint http://s3.example.com upstream=two; proxy_next_upstream http_500;",
-               f"upstream two {{ server 127.0.0.1:{origin.port}; server localhost:{origin.port}; }}")  # fmt: skip
+               f"upstream two {{ server 127.0.0.1:{origin.port}; server 127.0.0.1:{origin.port}; }}")  # fmt: skip
     origin.answer = lambda r: careless()(r) if r.get("Range") else (500, [], b"")
     assert n.get("/m/a", headers={"Range": "bytes=8-", "If-Range": '"old"'}).status in (500, 502)
     assert len(origin.requests) <= 4

@@ -252,12 +252,13 @@ def test_the_variable_of_a_signature_cannot_be_used(tmp_path):
     ) in output
 
 
-def test_the_variable_that_chooses_connections_cannot_be_used(tmp_path):
-    n = Nginx(tmp_path, f"location /m/ {{ {SIGNED} }}", "log_format x $s3_private_bucket_choice;")
+@pytest.mark.parametrize("name", ["s3_private_bucket_choice", "s3_private_bucket_session"])
+def test_variables_that_choose_connections_cannot_be_used(tmp_path, name):
+    n = Nginx(tmp_path, f"location /m/ {{ {SIGNED} }}", f"log_format x ${name};")
     status, output = n.check()
     assert status == 1
     assert (
-        '"s3_private_bucket" chooses connections with the variable "$s3_private_bucket_choice", '
+        f'"s3_private_bucket" chooses connections with the variable "${name}", '
         "which nothing else may use; remove it"
     ) in output
 
@@ -375,6 +376,8 @@ def test_no_name_server_is_told(tmp_path, secret):
 
 def test_a_failed_reload_keeps_the_old_configuration(nginx, origin, secret):
     n = nginx("location /m/ { s3_private_bucket example-bucket; }")
+    # nginx listens before it looks for signals.
+    wait_until(n.workers, "a worker")
     secret.write_text("")
     n.tolerated = {"[emerg]"}
     n.process.send_signal(signal.SIGHUP)

@@ -7,10 +7,12 @@ import ssl
 import struct
 import threading
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from harness import (
     DNS,
+    NGINX,
     TIMEOUT,
     Dns,
     Nginx,
@@ -37,6 +39,8 @@ class Origin:
         # Each connection's address and whether it resumed a TLS session; each request's connection.
         self.connections, self.peers, self.resumed, self.requests = [], [], [], []
         self.names, self.certificates = [], {}
+        # Whether a connection that resumed a session is closed at once.
+        self.rejects_resumed = False
         self.open, self.lock = set(), threading.Lock()
         # After how many requests a connection is closed, and whether the last answer says so; or
         # whether the request after them gets no answer; after how many idle seconds.
@@ -90,6 +94,8 @@ class Origin:
                     s = self.context.wrap_socket(s, server_side=True)
                     self.resumed.append(s.session_reused)
                     self.certificates[number] = s.getpeercert()
+                    if s.session_reused and self.rejects_resumed:
+                        return
                 self.open.add((s, host))
                 s.settimeout(self.idle)
                 with s.makefile("rb") as f:
@@ -296,7 +302,7 @@ def test_all_kept_connections_are_gone_at_once(make, ca, tls):
         assert n.get("/m/a").status == 200
     # A connection of its own for each, but hardly a full handshake.
     assert len(origin.connections) == 7
-    assert origin.resumed.count(False) == 2
+    assert origin.resumed.count(False) == 1
 
 
 def test_one_stale_connection_of_many_is_enough(make):
@@ -471,6 +477,42 @@ def test_a_wrong_ca_stays_wrong_whatever_came_before(make, ca, tls, version):
     log = n.error_log()
     assert log.count("upstream SSL certificate verify error") == 4
     assert log.count('upstream SSL certificate does not match "other.example.com"') == 4
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=["TLS 1.2", "TLS 1.3"])
+@pytest.mark.parametrize("reuse", ["on", "off"])
+def test_who_waits_for_dns_resumes_a_session(make, ca, tls, version, reuse):
+    """The first request, and those after the name was gone, take nginx's own way past the group."""
+    origin = make.origin(tls, version=version)
+    dns = make.dns("127.0.0.1", ttl=0)
+    n = make.nginx(
+        origin.url,
+        f"location /m/ {{ s3_private_bucket example-bucket; {trust(ca)} proxy_ssl_session_reuse {reuse}; }}",
+    )
+    assert n.get("/m/a").status == 200
+    for _ in range(2):
+        dns.error = 3
+        wait_until(lambda: n.get("/m/a").status == 502, "the name to be gone")
+        dns.error, before = 0, len(origin.connections)
+        wait_until(lambda: n.get("/m/a").status == 200, "the name to be back")
+        assert len(origin.connections) == before + 1
+    first, *others = origin.resumed
+    assert not first and set(others) == {reuse == "on"}
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=["TLS 1.2", "TLS 1.3"])
+def test_a_session_that_fails_past_the_group_is_dropped(make, ca, tls, version):
+    origin = make.origin(tls, version=version)
+    dns = make.dns("127.0.0.1", ttl=0)
+    n = make.nginx(
+        origin.url, f"location /m/ {{ s3_private_bucket example-bucket; {trust(ca)} }}"
+    )
+    assert n.get("/m/a").status == 200
+    dns.error = 3
+    wait_until(lambda: n.get("/m/a").status == 502, "the name to be gone")
+    dns.error, origin.rejects_resumed, before = 0, True, len(origin.resumed)
+    wait_until(lambda: n.get("/m/a").status == 200, "a full handshake")
+    assert origin.resumed[before:] == [True, False]
 
 
 @pytest.mark.parametrize("version", VERSIONS, ids=["TLS 1.2", "TLS 1.3"])
@@ -663,6 +705,50 @@ def test_connections_that_must_not_be_shared_are_not_kept(make, line, http):
         assert n.get("/m/a?from=127.0.0.1").status == 200
     # From 1.29.7 nginx keeps connections of groups by itself.
     assert len(origin.connections) == 4 or "own" in line
+
+
+@pytest.fixture
+def without_keepalive(tmp_path):
+    """An nginx with no module of that name, as one built --without-http_upstream_keepalive_module: its
+    name is all that is looked for."""
+    name, code = b"\0ngx_http_upstream_keepalive_module\0", Path(NGINX).read_bytes()
+    assert name in code
+    binary = tmp_path / "nginx-without-keepalive"
+    binary.write_bytes(code.replace(name, name.replace(b"keepalive", b"elsewhere")))
+    binary.chmod(0o755)
+    return str(binary)
+
+
+@pytest.mark.parametrize("line", ["", "s3_private_bucket_keepalive off;"])
+def test_nothing_is_kept_without_nginxs_keepalive_module(make, without_keepalive, line):
+    origin = make.origin()
+    n = make.nginx(
+        f"http://127.0.0.1:{origin.port}",
+        f"location /m/ {{ s3_private_bucket example-bucket; {line} }}",
+        binary=without_keepalive,
+    )
+    _, output = n.check()
+    assert output.count("\n") == 2, output
+    for _ in range(4):
+        assert n.get("/m/a").body == b"0123456789"
+    assert len(origin.connections) == 4
+    assert {connection for _, _, connection, _ in make.log(4)} == {"new"}
+
+
+@pytest.mark.parametrize("level", ["http", "location"])
+def test_who_asks_for_kept_connections_is_told_what_nginx_lacks(tmp_path, secret, without_keepalive, level):
+    line = {level: "s3_private_bucket_keepalive 8;"}
+    n = Nginx(
+        tmp_path / "n",
+        f"location /m/ {{ s3_private_bucket example-bucket; {line.get('location', '')} }}",
+        f"""s3_private_bucket_auth secret {secret}; s3_private_bucket_endpoint http://127.0.0.1:1;
+        {line.get("http", "")}""",
+        binary=without_keepalive,
+    )
+    status, output = n.check()
+    assert status == 1
+    told = 'it needs the directive "keepalive", which this nginx does not have; or set "s3_private_bucket_k'
+    assert f'"s3_private_bucket" cannot keep connections open: {told}' in output
 
 
 def test_a_group_of_ones_own_has_its_own_keepalive(tmp_path, secret):

@@ -17,6 +17,7 @@ use ngx::ffi::{
 };
 
 use super::if_range;
+use crate::connections::peer::keep_session;
 use crate::credentials::source::Source;
 use crate::location::{serving, Serving};
 use crate::log;
@@ -103,6 +104,7 @@ unsafe extern "C" fn process_header(r: *mut ngx_http_request_t) -> ngx_int_t {
                 // next answer on it would be another's.
                 u.set_keepalive(0);
             }
+            keep_session(r);
         }
         let (Some(object), Some(serving), Some(u)) =
             (object_mut(r), serving(r), (*r).upstream.as_mut())
@@ -382,7 +384,10 @@ unsafe fn report(
             None => "without an error code".to_owned(),
         };
         let bucket = bucket.escape_ascii();
-        let what = format_args!("S3 answered {status} {what} for the bucket \"{bucket}\"{advice}");
-        log::of_request(r, level, what);
+        log::of_request(
+            r,
+            level,
+            format_args!("S3 answered {status} {what} for the bucket \"{bucket}\"{advice}"),
+        );
     }
 }

@@ -17,7 +17,8 @@ use super::given::{once, text, without_secrets, Given};
 use crate::s3::endpoint::is_region;
 use crate::s3::sources::sts::{is_external_id, is_role_arn, is_session_name};
 use crate::setup::blocks::{Block, Origin, Word};
-use crate::setup::settings::{MainConf, Place};
+use crate::setup::place::Place;
+use crate::setup::settings::MainConf;
 
 /// A directive of the block: its name, how many arguments it has at most, and what it does.
 type Line = (&'static str, usize, fn(&mut Block, &Given) -> Result<(), ConfError>);

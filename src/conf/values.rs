@@ -11,7 +11,8 @@ use crate::nginx::value::Value;
 use crate::s3::endpoint::{is_bucket_name, is_region, Addressing, Endpoint};
 use crate::s3::object::{has_dot_segment, Key, MAX_KEY};
 use crate::setup::groups::Keepalive;
-use crate::setup::settings::{BucketSetting, EndpointSetting, Place};
+use crate::setup::place::Place;
+use crate::setup::settings::{BucketSetting, EndpointSetting};
 
 /// `s3_private_bucket`
 pub fn bucket(given: &Given) -> Result<BucketSetting, ConfError> {

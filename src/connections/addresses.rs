@@ -15,6 +15,8 @@ const LEAVE: Msec = 15_000;
 const STALE: Msec = 60_000;
 /// How long a name server may be silent before it counts as one that fails.
 const SILENT: Msec = 2_000;
+/// How long after its time an answer is used while DNS fails. Then nginx asks, and says what is wrong.
+const OUTAGE: Msec = 3_600_000;
 /// How long after a failure DNS is asked again.
 const RETRY: Msec = 1_000;
 /// As many addresses of an answer are used.
@@ -62,6 +64,8 @@ pub struct Addresses {
     turn: usize,
     /// When DNS is to be asked again; `None` until it was asked.
     due: Option<Msec>,
+    /// When the last answer's time was over; `None` until there was one.
+    over: Option<Msec>,
     /// Since when an answer is awaited.
     asking: Option<Msec>,
     /// Whether DNS failed the last time.
@@ -86,8 +90,15 @@ impl Addresses {
     /// Whether connections may go to what is known; if not, nginx is to resolve the name itself.
     pub fn is_usable(&self, now: Msec) -> bool {
         let Some(due) = self.due else { return false };
+        if self.is_outdated(now) {
+            return false;
+        }
         let silent = self.asking.is_some_and(|since| is_past(since.wrapping_add(SILENT), now));
         self.len() > 0 && (silent || !is_past(due.wrapping_add(STALE), now))
+    }
+
+    fn is_outdated(&self, now: Msec) -> bool {
+        self.over.is_none_or(|over| is_past(over.wrapping_add(OUTAGE), now))
     }
 
     /// Takes an answer of DNS that is valid for `ttl` seconds.
@@ -110,6 +121,7 @@ impl Addresses {
         self.fails = false;
         // A second more, as nginx's resolver has the old answer until then.
         self.due = Some(now.wrapping_add(ttl.saturating_add(1).saturating_mul(1000)));
+        self.over = self.due;
     }
 
     /// Takes the answer that there is no such name.
@@ -119,8 +131,11 @@ impl Addresses {
         self.fails = false;
     }
 
-    /// Takes note that DNS gave no answer; returns whether it did before.
+    /// Takes note that DNS gave no answer; returns whether it did before. What is too old is dropped.
     pub fn failed(&mut self, now: Msec) -> bool {
+        if self.is_outdated(now) {
+            self.list.clear();
+        }
         self.asking = None;
         self.due = Some(now.wrapping_add(RETRY));
         !std::mem::replace(&mut self.fails, true)
@@ -284,6 +299,40 @@ mod tests {
         assert!(!addresses.failed(idle.wrapping_add(4_000)), "known to fail");
         addresses.answered(idle.wrapping_add(5_000), 5, &[at(1)]);
         assert!(addresses.failed(idle.wrapping_add(6_000)), "failed anew");
+    }
+
+    #[test]
+    fn an_outage_of_dns_is_outlived_for_an_hour() {
+        let mut addresses = known(5, &[1, 2]);
+        let over = later(6_000);
+        for after in (0..3_600_000).step_by(1_000) {
+            let now = over.wrapping_add(after);
+            assert!(addresses.is_to_ask(now));
+            addresses.failed(now);
+            assert!(addresses.is_usable(now));
+        }
+        let end = over.wrapping_add(3_600_000);
+        assert!(addresses.is_usable(end.wrapping_sub(1)));
+        assert!(!addresses.is_usable(end));
+        assert!(addresses.is_to_ask(end), "DNS is asked as before");
+        addresses.failed(end);
+        assert_eq!(addresses.len(), 0);
+        assert!(
+            !addresses.is_usable(end.wrapping_add(Msec::MAX / 2)),
+            "nor when times have wrapped"
+        );
+        addresses.answered(end, 5, &[at(1)]);
+        assert!(addresses.is_usable(end));
+    }
+
+    #[test]
+    fn dns_fails_when_nobody_asked_for_an_hour() {
+        let mut addresses = known(0, &[1]);
+        let idle = later(1_000 + 3_600_000);
+        assert!(addresses.is_to_ask(idle));
+        assert!(!addresses.is_usable(idle.wrapping_add(2_000)), "a silent server changes nothing");
+        addresses.failed(idle.wrapping_add(3_000));
+        assert!(!addresses.is_usable(idle.wrapping_add(3_000)));
     }
 
     #[test]

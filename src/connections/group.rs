@@ -71,6 +71,11 @@ impl Group {
         result
     }
 
+    /// Gives the session away.
+    pub fn take_session(&self) -> Option<Session> {
+        self.session.take()
+    }
+
     /// Keeps a session in place of the last one.
     pub fn keep_session(&self, session: Option<Session>) {
         self.session.set(session);
@@ -93,7 +98,7 @@ impl Asker for Group {
                         NGX_LOG_WARN,
                         log,
                         "s3_private_bucket: {name} could not be resolved ({why}); what is known of its \
-                         addresses stays in use"
+                         addresses stays in use, for an hour"
                     );
                 }
             }

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 
 use ngx::core::Status;
 use ngx::ffi::{
-    ngx_event_free_peer_pt, ngx_event_get_peer_pt, ngx_http_request_t,
+    ngx_connection_t, ngx_event_free_peer_pt, ngx_event_get_peer_pt, ngx_http_request_t,
     ngx_http_upstream_srv_conf_t, ngx_int_t, ngx_palloc, ngx_peer_connection_t, ngx_pool_t,
     ngx_str_t, ngx_uint_t, socklen_t, NGX_PEER_FAILED,
 };
@@ -143,6 +143,52 @@ pub unsafe fn choose(r: *mut ngx_http_request_t) {
         }
         if of((*(*u).conf).upstream).is_some_and(|group| group.is_ready()) {
             (*u).resolved = ptr::null_mut();
+        }
+    }
+}
+
+/// The group of a request that takes nginx's own way past it, and its connection if that speaks TLS
+/// and sessions are reused.
+///
+/// # Safety
+/// `r` is a valid request.
+unsafe fn past_group<'a>(r: *mut ngx_http_request_t) -> Option<(&'a Group, *mut ngx_connection_t)> {
+    // SAFETY: the caller's promise; the group lives as long as the configuration.
+    unsafe {
+        let u = (*r).upstream.as_ref().filter(|u| !u.resolved.is_null())?;
+        let connection = u.peer.connection;
+        let conf = u.conf.as_ref().filter(|conf| conf.ssl_session_reuse != 0)?;
+        let speaks_tls = !connection.as_ref()?.ssl.is_null();
+        speaks_tls.then(|| of(conf.upstream)).flatten().map(|group| (group, connection))
+    }
+}
+
+/// Has a connection that nginx made past the group resume the group's TLS session. The group has it back
+/// with an answer: nobody tells when such a connection fails, and the session may be why.
+///
+/// # Safety
+/// `r` is a valid request. If its connection speaks TLS, the handshake is not begun.
+pub unsafe fn resume(r: *mut ngx_http_request_t) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if let Some((group, connection)) = past_group(r) {
+            if let Some(session) = group.take_session() {
+                session.resume(connection);
+            }
+        }
+    }
+}
+
+/// Keeps the TLS session of a connection that nginx made past the group, and over which an answer came:
+/// what nginx verifies of S3 is then found good.
+///
+/// # Safety
+/// `r` is a valid request whose answer is being read.
+pub unsafe fn keep_session(r: *mut ngx_http_request_t) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if let Some((group, connection)) = past_group(r) {
+            group.keep_session(Session::of(connection));
         }
     }
 }

@@ -1,5 +1,7 @@
 //! One attempt to get the keys of a source: what it is asked, over which way, until they are there.
 
+use core::future::Future;
+use core::pin::Pin;
 use core::ptr::NonNull;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -98,9 +100,7 @@ impl Asker {
                 loop {
                     let received = talk((peer, authority), &request, limit, log).await;
                     let received = received.map_err(of_instance)?;
-                    let step = read_as(&received, |reply| {
-                        self.instance.answer(reply, ngx_time())
-                    })?;
+                    let step = read_as(&received, |reply| self.instance.answer(reply, ngx_time()))?;
                     match step {
                         Step::Ask(next) => request = next,
                         Step::Done(keys) => break keys,
@@ -178,16 +178,19 @@ async fn ask_sts(
     done(read_as(&received, |reply| sts.role.answer(reply, ngx_time()))?)
 }
 
-/// Sends a request, and waits for its answer.
-async fn talk(
-    (peer, authority): (&Peer, &str),
-    request: &Request,
+/// Sends a request, and waits for its answer. Behind a pointer: who waits for it would have a copy of the client's
+/// code each.
+fn talk<'a>(
+    (peer, authority): (&'a Peer, &'a str),
+    request: &'a Request,
     limit: ngx_msec_t,
     log: NonNull<ngx_log_t>,
-) -> Result<Received, ClientError> {
-    let bytes = request.to_bytes(authority);
-    // SAFETY: tasks run in a worker's event loop, and end before the configuration does.
-    unsafe { exchange(peer, bytes.as_bytes(), limit, log) }.await
+) -> Pin<Box<dyn Future<Output = Result<Received, ClientError>> + 'a>> {
+    Box::pin(async move {
+        let bytes = request.to_bytes(authority);
+        // SAFETY: tasks run in a worker's event loop, and end before the configuration does.
+        unsafe { exchange(peer, bytes.as_bytes(), limit, log) }.await
+    })
 }
 
 /// An instance's metadata service that never answers is told apart from others.

@@ -72,7 +72,12 @@ fn is_base_awaited(source: &Source, slot: &Slot) -> bool {
 }
 
 /// Shows what an attempt has brought, and when the next one is.
-fn settle(source: &Source, slot: &Slot, result: Result<Option<Keys>, Failure>, report: &mut Report) {
+fn settle(
+    source: &Source,
+    slot: &Slot,
+    result: Result<Option<Keys>, Failure>,
+    report: &mut Report,
+) {
     let jitter = (ngx_random() as u32) << 1;
     let now = ngx_time();
     let pace = source.pace();

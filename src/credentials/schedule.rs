@@ -60,7 +60,9 @@ pub fn after_failure(
     let most = if is_valid_for_long { LATER } else { SOON };
     let pause = match is_refused {
         true => SOON,
-        false => 1i64.checked_shl(failures.saturating_sub(1).min(32) as u32).unwrap_or(most).min(most),
+        false => {
+            1i64.checked_shl(failures.saturating_sub(1).min(32) as u32).unwrap_or(most).min(most)
+        }
     };
     // Up to a quarter more; the first is at once.
     now.saturating_add(pause + portion(pause / 4, jitter))

@@ -17,9 +17,7 @@ impl Timer {
     /// A timer that calls `handler`.
     pub fn new(handler: ngx_event_handler_pt) -> Box<Self> {
         // SAFETY: zeroed is how nginx initialises both.
-        let mut timer = unsafe {
-            Box::new(Timer { event: mem::zeroed(), none: mem::zeroed() })
-        };
+        let mut timer = unsafe { Box::new(Timer { event: mem::zeroed(), none: mem::zeroed() }) };
         timer.none.fd = -1;
         timer.event.handler = handler;
         timer.event.data = (&raw mut timer.none).cast();

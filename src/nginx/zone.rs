@@ -64,7 +64,10 @@ pub unsafe fn add<T: Sync + 'static>(
 }
 
 /// nginx's hook once the memory is there, `old` being the data of the zone that it was before.
-unsafe extern "C" fn init<T: Sync + 'static>(zone: *mut ngx_shm_zone_t, _: *mut c_void) -> ngx_int_t {
+unsafe extern "C" fn init<T: Sync + 'static>(
+    zone: *mut ngx_shm_zone_t,
+    _: *mut c_void,
+) -> ngx_int_t {
     // SAFETY: nginx passes the zone whose data add() set, once for each; its memory begins with a slab pool, whose own data
     // is ours.
     unsafe {

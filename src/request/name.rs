@@ -10,7 +10,7 @@ use crate::location::{Host, Serving};
 use crate::nginx::pool::concat;
 use crate::nginx::value::set_captures;
 use crate::nginx::{bytes, constant};
-use crate::s3::auth::sigv4::Stamp;
+use crate::s3::auth::sigv4::stamp::Stamp;
 use crate::s3::endpoint::is_bucket_name;
 use crate::s3::object::{has_empty_segment, key_in_uri, without_slash, Key, KeyError, Target};
 

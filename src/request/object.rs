@@ -5,7 +5,7 @@ use ngx::ffi::{ngx_http_request_t, ngx_str_t};
 use crate::location::ctx_index;
 use crate::nginx::Handler;
 use crate::s3::answer::Verdict;
-use crate::s3::auth::sigv4::Stamp;
+use crate::s3::auth::sigv4::stamp::Stamp;
 
 /// What S3 is asked for by one request. The strings live in the request's pool.
 #[derive(Clone, Copy)]

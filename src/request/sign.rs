@@ -12,7 +12,8 @@ use super::refusal::Refusal;
 use super::unsigned::refuse;
 use crate::location::{serving, Serving, Signing};
 use crate::nginx::pool::{buffer, concat};
-use crate::s3::auth::sigv4::{Ask, Method, Stamp};
+use crate::s3::auth::sigv4::stamp::Stamp;
+use crate::s3::auth::sigv4::{Ask, Method};
 
 /// The object of the request that the proxy module is building, signed once. One that cannot be signed
 /// does not reach S3.

@@ -7,27 +7,26 @@ use ngx::ffi::{
     ngx_time, ngx_variable_value_t, NGX_HTTP_VAR_NOHASH, NGX_HTTP_VAR_PREFIX,
 };
 use ngx::ngx_string;
-use thiserror::Error;
 
 use super::asked::{method, slice_range};
 use super::error_code::last_error;
 use super::name::name_object;
 use super::object::{object_mut, Object};
 use super::sign::{presigned_url, signed};
-use crate::connections::peer::choose;
+use crate::connections::peer::{choose, resume};
 use crate::credentials::slot::State;
 use crate::credentials::source::Source;
 use crate::location::{serving, shared};
 use crate::nginx::pool::concat;
 use crate::nginx::upstream::is_stored;
 use crate::nginx::value::keep_captures;
-use crate::nginx::variable::{add, exists, get, set, used, Get};
+use crate::nginx::variable::{add, get, set, Get};
 use crate::nginx::Failed;
 
 /// What the names of all variables begin with.
-const PREFIX: &str = "s3_private_bucket_";
+pub const PREFIX: &str = "s3_private_bucket_";
 
-/// A variable that only the proxy module's configuration may read; see [`check_names`].
+/// A variable that only the proxy module's configuration may read; see [`super::names`].
 pub const AUTHORIZATION: &str = "s3_private_bucket_authorization";
 
 /// Another one: to read it is to choose where a request's connection goes.
@@ -35,6 +34,9 @@ pub const CHOICE: &str = "s3_private_bucket_choice";
 
 /// The session token of keys that are renewed, likewise.
 pub const TOKEN: &str = "s3_private_bucket_token";
+
+/// And one more: to read it is to have a connection resume a TLS session.
+pub const SESSION: &str = "s3_private_bucket_session";
 
 /// What the names of the variables begin with that hold captures of the location, for values of the
 /// module's directives: `$1` means what the last regular expression found, of a `map` too.
@@ -57,10 +59,11 @@ const DOCUMENTED: [Variable; 9] = [
 ];
 
 /// What the directive writes into the proxy module's settings.
-const HIDDEN: [Variable; 12] = [
+const HIDDEN: [Variable; 13] = [
     Variable("token", token, 0),
     Variable("authorization", authorize, 0),
     Variable("choice", choice, 0),
+    Variable("session", session, 0),
     Variable("dollar", dollar, 0),
     Variable("method", sent_method, 0),
     Variable("date", date, 0),
@@ -236,6 +239,20 @@ unsafe extern "C" fn choice(
     }
 }
 
+/// Which TLS session a connection resumes; never a value.
+unsafe extern "C" fn session(
+    r: *mut ngx_http_request_t,
+    v: *mut ngx_variable_value_t,
+    _: usize,
+) -> ngx_int_t {
+    // SAFETY: nginx passes a valid request and value. Only the name in the proxy module's TLS settings
+    // has it, which is evaluated between making a TLS connection and its handshake.
+    unsafe {
+        resume(r);
+        set(v, None)
+    }
+}
+
 /// The method that the proxy module would send by itself.
 unsafe extern "C" fn sent_method(
     r: *mut ngx_http_request_t,
@@ -280,57 +297,6 @@ unsafe extern "C" fn token(
 ) -> ngx_int_t {
     // SAFETY: nginx passes a valid request and value.
     unsafe { set(v, signed(r).map(|object| object.token)) }
-}
-
-/// A name in the configuration that it may not have.
-#[derive(Debug, Error)]
-pub enum NameError {
-    /// A log format or another directive that would show signatures.
-    #[error("keeps signatures in the variable \"${AUTHORIZATION}\", which nothing else may use; remove it")]
-    Authorization,
-    /// The same, of a session token.
-    #[error("keeps session tokens in the variable \"${TOKEN}\", which nothing else may use; remove it")]
-    Token,
-    /// A directive that would choose for a request that is not built yet.
-    #[error(
-        "chooses connections with the variable \"${CHOICE}\", which nothing else may use; remove it"
-    )]
-    Choice,
-    /// A name that is not one of the module's, nor the configuration's own.
-    #[error("has no variable \"${0}\"; correct its name")]
-    Unknown(String),
-}
-
-/// Checks the variables that the configuration names.
-///
-/// The proxy module's values are cached in the request, so that a log format could show a signature:
-/// what nobody names cannot be shown.
-///
-/// # Errors
-/// The first of [`NameError`]'s reasons that applies.
-///
-/// # Safety
-/// `cf` is nginx's context after the configuration was read, before set-up names any itself.
-pub unsafe fn check_names(cf: *mut ngx_conf_t) -> Result<(), NameError> {
-    // SAFETY: the caller's promise.
-    unsafe {
-        for name in used(cf) {
-            if name == AUTHORIZATION.as_bytes() {
-                return Err(NameError::Authorization);
-            }
-            if name == TOKEN.as_bytes() {
-                return Err(NameError::Token);
-            }
-            if name == CHOICE.as_bytes() {
-                return Err(NameError::Choice);
-            }
-            let ours = name.starts_with(PREFIX.as_bytes()) && !name.starts_with(CAPTURE.as_bytes());
-            if ours && !exists(cf, name) {
-                return Err(NameError::Unknown(name.escape_ascii().to_string()));
-            }
-        }
-    }
-    Ok(())
 }
 
 /// `$`, which a value of proxy_set_header cannot have otherwise.

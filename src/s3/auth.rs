@@ -137,7 +137,11 @@ mod tests {
 
     fn sigv4(identity: &str, key: &str) -> Auth {
         let credentials = Rc::new(Credentials::new("AKID", key, None).ok().unwrap());
-        Auth::Sigv4 { keys: SigningKeys::Fixed(credentials), service: "s3".into(), identity: identity.into() }
+        Auth::Sigv4 {
+            keys: SigningKeys::Fixed(credentials),
+            service: "s3".into(),
+            identity: identity.into(),
+        }
     }
 
     fn digest(auth: &Auth, location: &str, rest: (Option<&str>, Option<&str>, bool)) -> Digest {

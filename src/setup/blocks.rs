@@ -5,7 +5,8 @@ use std::rc::Rc;
 
 use ngx::ffi::{ngx_msec_t, ngx_resolver_t};
 
-use super::settings::Place;
+use super::place::Place;
+use crate::credentials::source::Source;
 use crate::s3::auth::credentials::Credentials;
 
 /// What keys can be asked of, or the keys themselves.
@@ -100,4 +101,13 @@ impl Block {
         ];
         all.into_iter().filter(|(_, is_written)| *is_written).map(|(name, _)| name).collect()
     }
+}
+
+/// What a name stands for.
+#[derive(Clone)]
+pub enum Resolved {
+    /// A key that stays, and where it is from.
+    Fixed(Rc<Credentials>, Box<str>),
+    /// Keys that are renewed.
+    Source(Rc<Source>),
 }

@@ -118,7 +118,11 @@ mod tests {
 
     fn signed(pass_args: &[&str]) -> Settings {
         let credentials = Rc::new(Credentials::new("a", "b", None).ok().unwrap());
-        let auth = Auth::Sigv4 { keys: SigningKeys::Fixed(credentials), service: "s3".into(), identity: "a".into() };
+        let auth = Auth::Sigv4 {
+            keys: SigningKeys::Fixed(credentials),
+            service: "s3".into(),
+            identity: "a".into(),
+        };
         let pass_args = pass_args.iter().map(|arg| arg.as_bytes().into()).collect();
         Settings { auth: Some(Rc::new(auth)), pass_args: Some(pass_args), ..Settings::default() }
     }

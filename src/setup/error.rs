@@ -3,10 +3,10 @@
 use thiserror::Error;
 
 use super::groups::Obstacle;
-use super::sources::Refused;
+use super::source_error::Refused;
 use crate::nginx::foreign::ForeignError;
 use crate::nginx::Failed;
-use crate::request::variables::NameError;
+use crate::request::names::NameError;
 
 /// Why a location cannot serve a bucket, as `nginx -t` says it.
 #[derive(Debug, Error)]

@@ -14,7 +14,9 @@ use super::conditions::without_conditions;
 use super::error::SetupError;
 use super::keep::{keep_connections, keeps};
 use super::proxy::{ignored_headers, Plan, CA_BUNDLES, CONDITIONS};
-use super::settings::{BucketSetting, Kind, LocationConf, MainConf, Pending, Settings, Work};
+use super::settings::{
+    BucketSetting, EndpointSetting, Kind, LocationConf, MainConf, Pending, Settings, Work,
+};
 use super::signing::{share_keys, signing, whose};
 use super::sources;
 use super::tls;
@@ -25,7 +27,7 @@ use crate::log;
 use crate::nginx::foreign::Foreign;
 use crate::nginx::value::{Capture, Value};
 use crate::nginx::{bytes, http_core, pool, resolver, Handler};
-use crate::request::variables::check_names;
+use crate::request::names::check_names;
 use crate::s3::auth::{Auth, Identity};
 use crate::s3::endpoint::{Addressing, Endpoint};
 use crate::s3::reported::Reported;
@@ -141,10 +143,7 @@ unsafe fn install_own(
     unsafe {
         let (auth, whose) = &whose(cf, &mut main.work, given)?;
         let proxy = proxy_module(cf)?;
-        let group = match &setting.upstream {
-            Some(name) => Some(name.clone()),
-            None => group(cf, &setting).map(|_| endpoint.authority()),
-        };
+        let group = group_name(cf, &setting);
         let keeps =
             keeps(conf, *array.add(proxy.ctx_index()), proxy, &host, written, group.is_some())?;
         let plan = Plan {
@@ -178,6 +177,15 @@ unsafe fn install_own(
         };
         let signing = signing(&mut main.work, settings, auth, whose.as_ref(), endpoint.scheme());
         Ok((serving(conf, bucket, auth, signing, found), keeps))
+    }
+}
+
+/// The name of the `upstream {}` group that connections go through, if there is one.
+unsafe fn group_name(cf: *mut ngx_conf_t, setting: &EndpointSetting) -> Option<String> {
+    match &setting.upstream {
+        Some(name) => Some(name.clone()),
+        // SAFETY: cf is nginx's context.
+        None => unsafe { group(cf, setting) }.map(|_| setting.endpoint.authority()),
     }
 }
 

@@ -5,11 +5,11 @@ use core::ffi::c_void;
 use ngx::ffi::{ngx_conf_t, ngx_http_core_loc_conf_t};
 
 use super::error::SetupError;
-use super::groups::{self, Keepalive, Way};
+use super::groups::{self, Keepalive, Obstacle, Way};
 use super::settings::LocationConf;
 use super::written::{proxy_module, upstream_part, Written};
 use crate::location::Host;
-use crate::nginx::foreign::Foreign;
+use crate::nginx::foreign::{Foreign, ForeignError};
 
 /// Looks whether a location's connections can be kept.
 ///
@@ -40,7 +40,8 @@ pub unsafe fn keeps(
 /// Gives a location an upstream group whose connections are kept.
 ///
 /// # Errors
-/// When nginx cannot do that, where the location itself asks for it.
+/// When nginx cannot do that, where the location itself asks for it; when nginx lacks what that takes, where
+/// any level asks for it, as no location of this nginx can have it.
 ///
 /// # Safety
 /// `cf->ctx` is the location's, whose proxy configuration is in place, and [`keeps`] found that they can be.
@@ -62,8 +63,11 @@ pub unsafe fn keep_connections(
         let resolver = (location.resolver, location.resolver_timeout);
         let group = match groups::make(cf, &setting.endpoint, host, resolver, directives) {
             Ok(group) => group,
-            Err(obstacle) if conf.known.keeps => return Err(SetupError::Keepalive(obstacle)),
-            Err(_) => return Ok(()),
+            Err(obstacle) => {
+                let lacks = matches!(obstacle, Obstacle::Keepalive(ForeignError::Missing(_)));
+                let asks = conf.known.keeps || (lacks && conf.settings.keepalive.is_some());
+                return if asks { Err(SetupError::Keepalive(obstacle)) } else { Ok(()) };
+            }
         };
         let proxy = proxy_module(cf)?;
         for array in conf.known.loc_conf.into_iter().chain(conf.location.unconditional) {

@@ -10,7 +10,7 @@ use ngx::ffi::{
 
 use crate::location::Host;
 use crate::nginx::template::literal;
-use crate::request::variables::{AUTHORIZATION, CHOICE, TOKEN};
+use crate::request::variables::{AUTHORIZATION, CHOICE, SESSION, TOKEN};
 use crate::s3::answer::is_named;
 use crate::s3::auth::sigv4::UNSIGNED_PAYLOAD;
 use crate::s3::auth::{Auth, SigningKeys};
@@ -138,9 +138,14 @@ impl Plan<'_> {
             return Vec::new();
         }
         let why = "verify that it is S3";
+        let mut name = self.host_text().to_owned();
+        if self.keeps {
+            // Adds nothing: when nginx reads the name, it is time to resume a session.
+            name += &format!("${{{SESSION}}}");
+        }
         let mut all = vec![
             Setting { name: "proxy_ssl_server_name", value: "on".to_owned(), why },
-            Setting { name: "proxy_ssl_name", value: self.host_text().to_owned(), why },
+            Setting { name: "proxy_ssl_name", value: name, why },
             Setting { name: "proxy_ssl_verify", value: "on".to_owned(), why },
             Setting { name: "proxy_ssl_verify_depth", value: "3".to_owned(), why },
         ];
@@ -281,6 +286,9 @@ mod tests {
         let endpoint = Endpoint::parse("https://h").unwrap();
         let without = Plan { ca_bundle: None, ..plan(&endpoint, &host) };
         assert_eq!(value(&without, "proxy_ssl_trusted_certificate"), None);
+        let kept = Plan { keeps: true, ..plan(&endpoint, &host) };
+        let name = value(&kept, "proxy_ssl_name");
+        assert_eq!(name.as_deref(), Some("h${s3_private_bucket_session}"));
     }
 
     #[test]
@@ -342,7 +350,11 @@ mod tests {
         assert_eq!((name, &*value), ("X-S3-Private-Bucket-Choice", "$s3_private_bucket_choice"));
         let secret = Auth::Secret(Secret::new("Referer", b"a$b").ok().unwrap());
         let credentials = Rc::new(Credentials::new("id", "key", Some("t$")).ok().unwrap());
-        let sigv4 = Auth::Sigv4 { keys: SigningKeys::Fixed(credentials), service: "s3".into(), identity: "".into() };
+        let sigv4 = Auth::Sigv4 {
+            keys: SigningKeys::Fixed(credentials),
+            service: "s3".into(),
+            identity: "".into(),
+        };
         for (auth, owner, expected) in [
             (&Auth::None, None, &[("Host", "h")][..]),
             (&Auth::None, Some("1"), &[("Host", "h"), ("X-Amz-Expected-Bucket-Owner", "1")]),

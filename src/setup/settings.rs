@@ -1,14 +1,14 @@
 //! What the user wrote, and what set-up knows of it until the configuration is read.
 
 use core::ffi::c_void;
-use core::{fmt, ptr};
+use core::ptr;
 use std::rc::Rc;
 
-use ngx::ffi::{ngx_conf_t, ngx_http_conf_ctx_t, ngx_resolver_t};
+use ngx::ffi::{ngx_http_conf_ctx_t, ngx_resolver_t};
 
-use super::blocks::Block;
+use super::blocks::{Block, Resolved};
 use super::groups::Keepalive;
-use super::sources::Resolved;
+use super::place::Place;
 use super::tls;
 use super::written::{Footprints, Written};
 use crate::credentials::keys::{Keys, Renewed};
@@ -134,33 +134,6 @@ pub struct EndpointSetting {
     pub endpoint: Endpoint,
     /// The `upstream {}` group that connections go through.
     pub upstream: Option<String>,
-}
-
-/// A place in the configuration, for errors that are found when it is merged.
-#[derive(Clone, Default)]
-pub struct Place {
-    pub file: String,
-    pub line: usize,
-}
-
-impl Place {
-    /// Where nginx is reading.
-    ///
-    /// # Safety
-    /// `cf` is nginx's context.
-    pub unsafe fn of(cf: *mut ngx_conf_t) -> Self {
-        // SAFETY: a directive is read from a file (or from -g, which has none).
-        match unsafe { (*cf).conf_file.as_ref() } {
-            Some(file) => Place { file: file.file.name.to_string(), line: file.line },
-            None => Place::default(),
-        }
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "in {}:{}", self.file, self.line)
-    }
 }
 
 /// What nginx keeps for http{}: what requests share comes first. All of it lives as long as the

@@ -5,9 +5,10 @@ use std::rc::Rc;
 
 use ngx::ffi::ngx_conf_t;
 
+use super::blocks::Resolved;
 use super::error::SetupError;
 use super::settings::{MainConf, Settings, Work};
-use super::sources::{self, Resolved};
+use super::sources;
 use crate::credentials::keys::Keys;
 use crate::credentials::slot::Slot;
 use crate::location::{module, Signing};

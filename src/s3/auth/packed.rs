@@ -57,9 +57,11 @@ mod tests {
 
     #[test]
     fn what_is_packed_is_unpacked() {
-        for (id, secret, token) in
-            [("id", "secret", None), ("i", "s/+=", Some("t")), ("id", "s", Some(&*"x".repeat(6_000)))]
-        {
+        for (id, secret, token) in [
+            ("id", "secret", None),
+            ("i", "s/+=", Some("t")),
+            ("id", "s", Some(&*"x".repeat(6_000))),
+        ] {
             let credentials = Credentials::new(id, secret, token).ok().unwrap();
             let packed = pack(&credentials);
             assert!(unpack(packed.as_bytes()) == Some(credentials));

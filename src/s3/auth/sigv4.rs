@@ -5,6 +5,7 @@
 //! normalised: what is signed is the request target as it goes on the wire.
 
 pub mod form;
+pub mod stamp;
 
 use std::cell::RefCell;
 use std::io::{self, Write};
@@ -13,9 +14,11 @@ use std::rc::Rc;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
+use stamp::Stamp;
+
 use super::credentials::Credentials;
-use crate::s3::sources::MAX_ACCESS_KEY_ID;
 use crate::s3::object::encode_argument;
+use crate::s3::sources::MAX_ACCESS_KEY_ID;
 use crate::s3::zeroed::Zeroed;
 
 /// The value of `x-amz-content-sha256`: the requests have no body.
@@ -46,43 +49,6 @@ impl Method {
             Method::Get => "GET",
             Method::Head => "HEAD",
         }
-    }
-}
-
-/// A time in UTC, as `YYYYMMDD'T'HHMMSS'Z'`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Stamp([u8; 16]);
-
-impl Stamp {
-    /// Takes year, month (1 to 12), day, hour, minute and second.
-    pub fn new([year, month, day, hour, minute, second]: [u32; 6]) -> Self {
-        let mut stamp = *b"00000000T000000Z";
-        for (mut value, field) in [
-            (year, 0..4),
-            (month, 4..6),
-            (day, 6..8),
-            (hour, 9..11),
-            (minute, 11..13),
-            (second, 13..15),
-        ] {
-            for digit in stamp[field].iter_mut().rev() {
-                *digit = b'0' + (value % 10) as u8;
-                value /= 10;
-            }
-        }
-        Stamp(stamp)
-    }
-
-    /// The text, the value of `x-amz-date`.
-    pub fn as_bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
-
-    /// The day, which the signing key is derived for.
-    fn day(&self) -> [u8; 8] {
-        let mut day = [0; 8];
-        day.copy_from_slice(&self.0[..8]);
-        day
     }
 }
 
@@ -143,7 +109,8 @@ impl Signer {
     pub fn longest_authorization(region: &str, service: &str, owner: Option<&str>) -> usize {
         let id = "A".repeat(MAX_ACCESS_KEY_ID);
         let longest = Credentials::new(&id, "-", Some("-"));
-        longest.map_or(0, |keys| Signer::new(Rc::new(keys), region, service).authorization_len(owner))
+        longest
+            .map_or(0, |keys| Signer::new(Rc::new(keys), region, service).authorization_len(owner))
     }
 
     /// The session token of the keys.
