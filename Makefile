@@ -1,6 +1,7 @@
 # make         builds the module for the installed nginx
 # make demo    a private bucket behind nginx, to look at (ONCE=1: show it and exit;
-#              AUTH=sigv4: signed requests, not a secret header)
+#              AUTH=sigv4: signed requests, not a secret header; AUTH=assume_role: with keys of STS
+#              that live for seconds)
 # make test    all tests (T="tests/test_wire.py -k slice" for some of the second half)
 # make deb     a package for this Debian, in target/packages
 # make rpm     a package for nginx.org's nginx 1.28, in target/packages

@@ -1,7 +1,10 @@
 //! S3's answers: judged before nginx acts on them, filtered before a client sees them.
 
+pub mod act;
 pub mod filter;
+pub mod folder;
 pub mod if_range;
 pub mod judge;
 pub mod listing;
 pub mod page;
+pub mod report;

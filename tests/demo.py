@@ -1,7 +1,8 @@
 """make demo: a private bucket on a real S3 server, and nginx in front of it.
 
 With --once it shows that, and exits: non-zero when anything was not as told. With --auth sigv4
-the bucket has no policy, and nginx signs.
+the bucket has no policy, and nginx signs. With --auth assume_role it does so with keys of STS that live
+for seconds, and renews them while it serves.
 """
 
 import argparse
@@ -11,14 +12,17 @@ import signal
 import struct
 import sys
 import tempfile
+import time
 import zlib
 from pathlib import Path
 from urllib.parse import quote
 
-from examples import credentials, example, policy
+from examples import credentials, example, iam, policy
 from harness import SeaweedFS, request
 
 BUCKET = "example-bucket"
+# How long keys of STS live, and for how long they are used, in seconds.
+LIFE, LOAD = 5, 20
 
 
 def png(size=96):
@@ -74,10 +78,10 @@ def page():
 
 
 class Demo:
-    def __init__(self, tmp, once):
+    def __init__(self, tmp, once, iam=None):
         self.tmp, self.once, self.failed = tmp, once, False
         print("Starting an S3 server (SeaweedFS) with a private bucket ...", flush=True)
-        self.s3 = SeaweedFS(tmp / "s3")
+        self.s3 = SeaweedFS(tmp / "s3", iam=iam)
 
     def show(self, what, good, got):
         print(f"  {'ok  ' if good else 'FAIL'}  {what}: {got}", flush=True)
@@ -154,16 +158,44 @@ class Demo:
             self.objects(n)
             self.wait(n)
 
+    def assume_role(self):
+        files = {"/etc/nginx/s3-credentials": credentials(self.tmp)}
+        url = self.s3.url
+        # The life is that of the server where none is asked for.
+        here = [("https://minio.example.com:9000", url), ("    duration      1h;\n", "")]
+        self.fill()
+        with example(self.tmp / "nginx", "assume-role.conf", url, files, here) as n:
+            print("nginx-conf/assume-role.conf, with the keys of a role:")
+            self.objects(n)
+            self.load(n)
+            self.wait(n)
+
+    def load(self, n):
+        """Asks without a pause, for longer than keys live."""
+        end, statuses = time.monotonic() + LOAD, []
+        while time.monotonic() < end:
+            statuses.append(n.get("/index.html").status)
+        good = statuses.count(200)
+        self.show(f"nginx, asked for {LOAD} seconds", good == len(statuses),
+                  f"{good} of {len(statuses)} answers are 200")  # fmt: skip
+        sets = [line for line in n.error_log().splitlines() if ": refreshed from role" in line]
+        # They are renewed after three quarters of their life.
+        self.show(f"STS, whose keys live for {LIFE} seconds", len(sets) >= LOAD // LIFE,
+                  f"asked {len(sets)} times")  # fmt: skip
+        what = sets[-1].partition("s3_private_bucket: ")[2] if sets else "nothing"
+        good = "could not be refreshed" not in n.error_log()
+        self.show("the error log of nginx", good and sets, what)
+
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--once", action="store_true")
-    parser.add_argument("--auth", choices=["secret", "sigv4"], default="secret")
+    parser.add_argument("--auth", choices=["secret", "sigv4", "assume_role"], default="secret")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="s3-demo-") as tmp:
-        demo = Demo(Path(tmp), args.once)
+        demo = Demo(Path(tmp), args.once, iam(f"{LIFE}s") if args.auth == "assume_role" else None)
         try:
-            demo.sigv4() if args.auth == "sigv4" else demo.secret()
+            {"secret": demo.secret, "sigv4": demo.sigv4, "assume_role": demo.assume_role}[args.auth]()
         finally:
             demo.s3.stop()
     return 1 if demo.failed else 0

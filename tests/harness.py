@@ -362,7 +362,7 @@ def tiny_s3(r, body=b"0123456789"):
 class Recorder:
     """An HTTP/1.1 origin that records requests and answers by `answer(recorded)`."""
 
-    def __init__(self, answer=tiny_s3, tls=None):
+    def __init__(self, answer=tiny_s3, tls=None, host="127.0.0.1"):
         self.requests, self.answer, self.connections = [], answer, 0
         self.lock = threading.Lock()
         self.context = None
@@ -371,9 +371,11 @@ class Recorder:
             self.context.load_cert_chain(*tls)
             self.names = []
             self.context.sni_callback = lambda s, name, c: self.names.append(name)
-        self.socket = socket.create_server(("127.0.0.1", 0), backlog=128)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.socket = socket.create_server((host, 0), family=family, backlog=128)
         self.port = self.socket.getsockname()[1]
-        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
+        host = f"[{host}]" if ":" in host else host
+        self.url = f"http{'s' if tls else ''}://{host}:{self.port}"
         threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self):
@@ -522,9 +524,10 @@ def encode(key):
 
 
 class SeaweedFS:
-    """SeaweedFS's S3 gateway on loopback, http and https."""
+    """SeaweedFS's S3 gateway on loopback, http and https; with `iam` it is an STS too, whose roles the reader
+    may assume."""
 
-    def __init__(self, path, ca=None, domain="s3.localhost"):
+    def __init__(self, path, ca=None, domain="s3.localhost", iam=None):
         if not WEED.exists():
             raise RuntimeError(f"{WEED} is missing: run tests/setup.sh")
         self.dir = Path(path)
@@ -535,7 +538,7 @@ class SeaweedFS:
         identities = [
             {"name": "writer", "actions": ["Admin", "Read", "List", "Tagging", "Write"],
              "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}]},
-            {"name": "reader", "actions": ["Read"],
+            {"name": "reader", "actions": ["Read", *(["sts:AssumeRole"] if iam else [])],
              "credentials": [{"accessKey": READER, "secretKey": READER_SECRET}]},
         ]  # fmt: skip
         (self.dir / "s3.json").write_text(json.dumps({"identities": identities}))
@@ -545,6 +548,9 @@ class SeaweedFS:
             names = [f"DNS:{domain}", f"DNS:*.{domain}"]
             cert, key = make_cert(ca.parent, "seaweedfs", names)
             tls = [f"-s3.port.https={p[8]}", f"-s3.cert.file={cert}", f"-s3.key.file={key}"]
+        if iam:
+            (self.dir / "iam.json").write_text(json.dumps(iam))
+            tls.append(f"-s3.iam.config={self.dir}/iam.json")
         self.log = open(self.dir / "log", "wb")
         # Every port and socket is named, since the defaults collide; telemetry would call out.
         self.process = subprocess.Popen(

@@ -1,10 +1,13 @@
 """What nginx -t says of wrong configurations, to the letter, and that it is silent on right ones."""
 
+import contextlib
+import os
 import signal
+import socket
 import subprocess
 
 import pytest
-from harness import MODULE, NGINX, Nginx, wait_until
+from harness import MODULE, NGINX, Dns, Nginx, wait_until
 
 AUTH = "s3_private_bucket_auth none; "
 BUCKET = "s3_private_bucket example-bucket; "
@@ -14,8 +17,11 @@ ENDPOINT = '"s3_private_bucket_endpoint" directive has an invalid URL '
 SIGV4 = '"s3_private_bucket_auth" directive '
 UNKNOWN = '"s3_private_bucket_auth" directive has an unknown parameter; '
 OTHER_HEADER = 'cannot send a secret in the header that "header=" names; use "User-Agent", "Referer" or a header of your own'
-KNOWN = 'use "file=", "profile=", "access_key_id=", "secret_access_key=" or "service="'
-ONE_KEY = 'write "sigv4 file=path [profile=name]", "sigv4 env" or "sigv4 access_key_id=id secret_access_key=file"'
+KNOWN = 'use "credentials=", "file=", "profile=", "access_key_id=", "secret_access_key=" or "service="'
+ONE_KEY = (
+    'write "sigv4 file=path [profile=name]", "sigv4 env", "sigv4 access_key_id=id secret_access_key=file", '
+    '"sigv4 credentials=name", or "sigv4" with "instance", "container", "web_identity" or "default"'
+)
 NOT_ONE = "is not one: it is empty or has white space or another byte that none has; copy it again"
 SIGNED = BUCKET + "s3_private_bucket_auth sigv4 access_key_id=a secret_access_key=data:hush; "
 SHARES = '"s3_private_bucket" shares its location with '
@@ -378,3 +384,267 @@ def test_a_failed_reload_keeps_the_old_configuration(nginx, origin, secret):
     wait_until(lambda: "the secret is empty" in n.error_log(), "the reload to fail")
     assert n.get("/m/a").status == 200
     assert origin.last().get("User-Agent") == "open-sesame"
+
+
+# Keys that renew themselves: what stands in http{}, what "sigv4" has behind it in a location, and what nginx finds in
+# its environment.
+ROLE = "arn:aws:iam::123456789012:role/media"
+IRSA = {"AWS_ROLE_ARN": ROLE, "AWS_WEB_IDENTITY_TOKEN_FILE": "/etc/passwd", "AWS_REGION": "eu-central-1"}
+STATIC = {"AWS_ACCESS_KEY_ID": "AKIAX", "AWS_SECRET_ACCESS_KEY": "hush"}
+IMDS = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
+RELATIVE, FULL = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"
+IN = " in the environment of nginx's master process is not valid: "
+CANNOT = '"s3_private_bucket" cannot use the credentials "{}": '
+MEDIA = CANNOT.format("media")
+SOURCES = 'use "instance", "container", "web_identity", "assume_role", "default" or "file=path"'
+NO_SOURCE = 'it has no "source"; add "source" with "instance", "container", "web_identity", "assume_role", "default" or "file=path"'
+FROMS = 'use a source, the name of another "s3_private_bucket_credentials", "env" or "file=path"'
+WAITS = 'use a time up to "60s", or "0" not to wait'
+NOT_IMDS = "it must be the address 169.254.169.254, [fd00:ec2::254] or one of loopback"
+NOT_NEAR = '"http://" is for loopback, 169.254.170.2, 169.254.170.23 and [fd00:ec2::23] only; write "https://"'
+BARE = "it must be scheme://host[:port], without a path or query"
+DISABLED = "AWS_EC2_METADATA_DISABLED is set in the environment of nginx's master process; unset it"
+LONG = '"duration" is more than 1h, and STS gives no more to who asks with the keys of a role; use at most "1h"'
+A_ROLE = 'use one such as "arn:aws:iam::123456789012:role/media"'
+BLOCK = '"s3_private_bucket_credentials" directive has an invalid value '
+
+
+def block(lines, name="media"):
+    return f"s3_private_bucket_credentials {name} {{ {lines} }}\n"
+
+
+def role(lines, name="media", base="instance"):
+    """A block for the keys of a role."""
+    return block(f"source assume_role; from {base}; role_arn {ROLE}; {lines}", name)
+
+
+def neither(directive, variable):
+    return f'it has no "{directive}", and the environment of nginx\'s master process no {variable}; set one of them'
+
+
+def surplus(directive, source):
+    return f'{MEDIA}"{directive}" does not go with "source {source}"; remove it'
+
+
+HERE = "region eu-central-1;"
+WRONG_KEYS = [
+    # s3_private_bucket_auth
+    ("", "assume_role", {}, SIGV4 + 'needs to know which role; define "s3_private_bucket_credentials name { source assume_role; ... }" in http{}, and write "sigv4 credentials=name"'),
+    *(("", words, {}, SIGV4 + "needs one key; " + ONE_KEY) for words in (
+        "ec2", "hush", "instance container", "instance instance", "instance env", "default file=hush",
+        "instance credentials=media", "credentials=media profile=x", "container access_key_id=a secret_access_key=data:hush")),
+    ("", "credentials=", {}, SIGV4 + 'has an unknown parameter "credentials="; write it once, with a value'),
+    ("", "credentials=a credentials=b", {}, SIGV4 + 'has an unknown parameter "credentials="; write it once, with a value'),
+    ("", "instance service=hush/", {}, SIGV4 + 'has an invalid service behind "service="; use a name such as "s3"'),
+    ("", "instance role=hush", {}, UNKNOWN + KNOWN),
+    ("", "credentials=media", {}, MEDIA + 'there are none of that name; define them with "s3_private_bucket_credentials media { ... }" in http{}'),
+    # what the environment has to have
+    ("", "instance", {"AWS_EC2_METADATA_DISABLED": "TRUE"}, CANNOT.format("instance") + DISABLED),
+    ("", "default", {"AWS_EC2_METADATA_DISABLED": "true"}, CANNOT.format("default") + DISABLED),
+    ("", "instance", {IMDS + "_MODE": "IPv5"}, CANNOT.format("instance") + f'{IMDS}_MODE is "IPv5"; set it to "IPv4" or "IPv6"'),
+    ("", "instance", {IMDS: "http://192.0.2.1"}, CANNOT.format("instance") + IMDS + IN + NOT_IMDS),
+    ("", "instance", {IMDS: "http://metadata.example"}, CANNOT.format("instance") + IMDS + IN + NOT_IMDS),
+    ("", "instance", {IMDS: "https://127.0.0.1"}, CANNOT.format("instance") + IMDS + IN + 'it must begin with "http://"'),
+    ("", "container", {}, CANNOT.format("container") + f"the environment of nginx's master process has neither {RELATIVE} nor {FULL}, which ECS and EKS Pod Identity set; give the task or the service account a role"),
+    ("", "container", {RELATIVE: "v2/x"}, CANNOT.format("container") + RELATIVE + IN + 'it must begin with "/"'),
+    ("", "container", {FULL: "http://192.0.2.1/x"}, CANNOT.format("container") + FULL + IN + NOT_NEAR),
+    ("", "container", {FULL: "http://rebind.example/x"}, CANNOT.format("container") + FULL + IN + NOT_NEAR),
+    ("", "web_identity", {}, CANNOT.format("web_identity") + neither("role_arn", "AWS_ROLE_ARN")),
+    ("", "web_identity", {"AWS_ROLE_ARN": ROLE}, CANNOT.format("web_identity") + neither("token_file", "AWS_WEB_IDENTITY_TOKEN_FILE")),
+    ("", "web_identity", IRSA | {"AWS_REGION": ""}, CANNOT.format("web_identity") + neither("region", "AWS_REGION")),
+    ("", "web_identity", IRSA | {"AWS_REGION": "eu west"}, CANNOT.format("web_identity") + "AWS_REGION" + IN + '"eu west" is no region'),
+    ("", "web_identity", IRSA | {"AWS_REGION": "", "AWS_DEFAULT_REGION": "eu west"}, CANNOT.format("web_identity") + "AWS_DEFAULT_REGION" + IN + '"eu west" is no region'),
+    (role("endpoint https://sts.example;"), "", {"AWS_REGION": "eu/west"}, MEDIA + "AWS_REGION" + IN + '"eu/west" is no region'),
+    ("", "web_identity", IRSA | {"AWS_ROLE_ARN": "media"}, CANNOT.format("web_identity") + "AWS_ROLE_ARN" + IN + '"media" is not the ARN of a role'),
+    ("", "default", IRSA | {"AWS_ROLE_SESSION_NAME": "a b"}, CANNOT.format("default") + "AWS_ROLE_SESSION_NAME" + IN + '"a b" is no session name'),
+    ("", "default", STATIC | {"AWS_ACCESS_KEY_ID": "a/b"}, CANNOT.format("default") + "AWS_ACCESS_KEY_ID" + IN + f"the access key ID {NOT_ONE}"),
+    # the block, which nobody uses
+    ("s3_private_bucket_credentials media;", "", {}, 'directive "s3_private_bucket_credentials" has no opening "{"'),
+    ("s3_private_bucket_credentials {}", "", {}, 'invalid number of arguments in "s3_private_bucket_credentials" directive'),
+    (block("source instance;", "'a b'"), "", {}, BLOCK + '"a b"; use letters, digits, "_", "-" and "."'),
+    (block("source instance;", "''"), "", {}, BLOCK + '""; use letters, digits, "_", "-" and "."'),
+    *((block("source instance;", name), "", {}, f'{BLOCK}"{name}"; it has a meaning of its own: use another name')
+      for name in ("instance", "default", "env", "file")),
+    (block("source instance;") * 2, "", {}, BLOCK + '"media"; there are credentials of that name already: use another one'),
+    (block(""), "", {}, MEDIA + NO_SOURCE),
+    (block("wait 1s;"), "", {}, MEDIA + NO_SOURCE),
+    (block("role x;"), "", {}, '"role" directive is unknown in "s3_private_bucket_credentials"; use "source", "from", "role_arn", "external_id", "session_name", "duration", "region", "endpoint", "token_file", "trusted_certificate", "resolver", "resolver_timeout" or "wait"'),
+    # source
+    (block("source;"), "", {}, '"source" directive has an invalid number of arguments'),
+    (block("source instance x;"), "", {}, '"source" directive has an invalid number of arguments'),
+    (block("source instance; source container;"), "", {}, '"source" directive is duplicate'),
+    *((block(f"source {word};"), "", {}, f'"source" directive has an invalid value "{word.split()[0]}"; {cure}') for word, cure in (
+        ("vault", SOURCES), ("env", SOURCES), ("ec2", 'use "instance"'), ("ecs", 'use "container"'), ("irsa", 'use "web_identity"'),
+        ("profile media", 'use "file=path profile=name"'),
+        ("credential_process", 'nginx runs no programs: have it written to a file, and use "file=path"'),
+        ("sso", 'it needs somebody who logs in: use a role, through "assume_role" or "web_identity"'))),
+    (block("source file=/hush;"), "", {}, '"source" directive cannot read the credentials file (No such file or directory (os error 2)); create it, with mode 0600'),
+    (block("source file=;"), "", {}, '"source" directive has an unknown parameter "file="; write it once, with a value'),
+    (block("source file=a service=b;"), "", {}, '"source" directive needs one file; write "file=path [profile=name]"'),
+    # from
+    (block("source assume_role; from assume_role;"), "", {}, '"from" directive has an invalid value "assume_role"; name the "s3_private_bucket_credentials" that says which role'),
+    (block("source assume_role; from env;"), "", {}, '"from" directive finds no AWS_ACCESS_KEY_ID in the environment of nginx\'s master process; set it or use "file=path"'),
+    (block("source assume_role; from env x;"), "", STATIC, '"from" directive has an invalid number of arguments'),
+    (block("source assume_role; from instance x;"), "", {}, '"from" directive has an invalid number of arguments'),
+    (block("source assume_role; from profile=x;"), "", {}, f'"from" directive has an invalid value "profile=x"; {FROMS}'),
+    (role("", base="other"), "", {}, CANNOT.format("other") + 'there are none of that name; define them with "s3_private_bucket_credentials other { ... }" in http{}'),
+    (role(HERE, base="media"), "", {}, MEDIA + "it asks for its own keys: media -> media; let one of them come from elsewhere"),
+    (role(HERE, "a", "b") + role(HERE, "b", "c") + role(HERE, "c", "a"), "", {}, CANNOT.format("a") + "it asks for its own keys: a -> b -> c -> a; let one of them come from elsewhere"),
+    (role(HERE, "a", "b") + block("wait 5s;", "b"), "", {}, CANNOT.format("b") + NO_SOURCE),
+    (role(HERE), "", {"AWS_EC2_METADATA_DISABLED": "true"}, CANNOT.format("instance") + DISABLED),
+    # what goes with which source, and what it needs
+    (block("source instance; role_arn media;"), "", {}, f'"role_arn" directive has an invalid value "media"; {A_ROLE}'),
+    (block("source assume_role; role_arn arn:aws:iam::123456789012:user/ann;"), "", {}, f'"role_arn" directive has an invalid value "arn:aws:iam::123456789012:user/ann"; {A_ROLE}'),
+    (block(f"source instance; role_arn {ROLE};"), "", {}, surplus("role_arn", "instance")),
+    (block("source container; endpoint http://127.0.0.1;"), "", {RELATIVE: "/x"}, surplus("endpoint", "container")),
+    (block("source web_identity; external_id abc;"), "", IRSA, surplus("external_id", "web_identity")),
+    (block("source default; from instance;"), "", IRSA, surplus("from", "web_identity")),
+    (role(HERE + "token_file /x;"), "", {}, surplus("token_file", "assume_role")),
+    (block("source assume_role; from instance;"), "", {}, MEDIA + '"source assume_role" needs "role_arn"; add it'),
+    (block(f"source assume_role; role_arn {ROLE};"), "", {}, MEDIA + '"source assume_role" needs "from"; add it'),
+    (role(""), "", {}, MEDIA + neither("region", "AWS_REGION")),
+    # values
+    (block("external_id a;"), "", {}, '"external_id" directive has an invalid value "a"; use 2 to 1224 characters A-Z, a-z, 0-9 and _+=,.@:/-'),
+    (block("external_id 'data:hush hush';"), "", {}, '"external_id" directive has an invalid value "data:..."; use 2 to 1224 characters A-Z, a-z, 0-9 and _+=,.@:/-'),
+    (block("session_name 'a b';"), "", {}, '"session_name" directive has an invalid value "a b"; use 2 to 64 characters A-Z, a-z, 0-9 and _+=,.@-'),
+    *((block(f"duration {time};"), "", {}, f'"duration" directive has an invalid value "{time}"; use "15m" to "12h"') for time in ("899", "13h", "soon")),
+    (role(HERE + "duration 61m;"), "", {}, MEDIA + LONG),
+    (role(HERE + "duration 2h;", "a", "b") + role(HERE + "duration 12h;", "b", "env"), "", STATIC, CANNOT.format("a") + LONG),
+    (block("region 'eu west';"), "", {}, '"region" directive has an invalid value "eu west"; use a name such as "eu-central-1"'),
+    (block("token_file '';"), "", {}, '"token_file" directive has an empty argument; write a path'),
+    (block("trusted_certificate '';"), "", {}, '"trusted_certificate" directive has an empty argument; write a path'),
+    (block("resolver_timeout 0;"), "", {}, '"resolver_timeout" directive has an invalid value "0"; use a time such as "5s"'),
+    (block("wait 2m;"), "", {}, f'"wait" directive has an invalid value "2m"; {WAITS}'),
+    (block("wait soon;"), "", {}, f'"wait" directive has an invalid value "soon"; {WAITS}'),
+    (block("wait 1s 2s;"), "", {}, '"wait" directive has an invalid number of arguments'),
+    # endpoints: nothing secret goes to another machine in clear
+    (block("endpoint '';"), "", {}, '"endpoint" directive has an invalid value ""; write a URL'),
+    (block("source instance; endpoint http://192.0.2.1;"), "", {}, MEDIA + f'"endpoint" is "http://192.0.2.1": {NOT_IMDS}'),
+    (block("source instance; endpoint http://127.0.0.1/latest;"), "", {}, MEDIA + f'"endpoint" is "http://127.0.0.1/latest": {BARE}'),
+    (role("endpoint sts.example;"), "", {}, MEDIA + '"endpoint" is "sts.example": it must begin with "http://" or "https://"'),
+    (role("endpoint https://sts.example/x;"), "", {}, MEDIA + f'"endpoint" is "https://sts.example/x": {BARE}'),
+    (role("endpoint http://sts.example;"), "", {}, MEDIA + '"endpoint" is "http://sts.example": "http://" is for loopback only; write "https://"'),
+    (role("endpoint http://10.0.0.1:8333;"), "", {}, MEDIA + '"endpoint" is "http://10.0.0.1:8333": "http://" is for loopback only; write "https://"'),
+    # files and name servers, of which nginx itself says more
+    (role("endpoint https://192.0.2.1; trusted_certificate /etc/passwd;"), "", {}, MEDIA + 'its CA certificates cannot be used, as nginx says above; correct "trusted_certificate"'),
+    (block("resolver nowhere.invalid:x;"), "", {}, '"resolver" directive could not be compiled'),
+]  # fmt: skip
+
+
+def of_aws(environment):
+    """An environment that has of AWS's variables no others."""
+    return {name: "" for name in os.environ if name.startswith("AWS_")} | environment
+
+
+@pytest.mark.parametrize("http, auth, environment, message", WRONG_KEYS, ids=range(len(WRONG_KEYS)))
+def test_wrong_sources_of_keys(tmp_path, http, auth, environment, message):
+    server = f"location /m/ {{ {BUCKET} s3_private_bucket_auth sigv4 {auth}; }}" if auth else ""
+    n = Nginx(tmp_path, server, http, environment=of_aws(environment))
+    status, output = n.check()
+    assert status == 1 and "hush" not in output
+    *others, line = [line for line in output.splitlines() if "[" in line]
+    assert len(others) == ("nginx says above" in message or "compiled" in message), output
+    assert line.startswith("nginx: [emerg] ")
+    text = line.partition("[emerg] ")[2].partition(": ")
+    text = text[2] if text[0].endswith("#0") else "".join(text)
+    place, _, number = text.removeprefix(message).rpartition(":")
+    assert place == f" in {tmp_path}/nginx.conf" and number.isdigit(), text
+
+
+def test_the_place_is_that_of_what_is_wrong(tmp_path):
+    n = Nginx(tmp_path, "", role(HERE, "a", "b") + role(HERE, "b", "c") + block("wait 5s;", "c"))
+    wrong = next(i for i, line in enumerate((tmp_path / "nginx.conf").read_text().splitlines(), 1) if "wait 5s" in line)
+    status, output = n.check()
+    assert status == 1 and CANNOT.format("c") in output and f"nginx.conf:{wrong}\n" in output
+
+
+PEM = "/etc/ssl/certs/ca-certificates.crt"
+RIGHT_KEYS = [
+    ("", "instance", {}),
+    ("", "instance service=s3", {IMDS + "_MODE": "IPv6"}),
+    ("", "instance", {IMDS: "http://[fd00:ec2::254]"}),
+    ("", "instance", {"AWS_EC2_METADATA_DISABLED": "false"}),
+    ("", "container", {RELATIVE: "/v2/credentials/x"}),
+    ("", "container", {FULL: "http://169.254.170.23/v1/credentials", "AWS_CONTAINER_AUTHORIZATION_TOKEN": "hush"}),
+    ("", "container", {FULL: "https://credentials.example/x"}),
+    ("", "web_identity", IRSA),
+    (block("source instance; endpoint http://127.0.0.1:9911; wait 0;"), "credentials=media", {}),
+    (block(f"source web_identity; role_arn {ROLE}; token_file /etc/passwd; duration 12h; session_name nginx; {HERE}"), "credentials=media", {}),
+    (role(f"external_id a:b/c; duration 1h; {HERE} wait 10s;"), "credentials=media service=s3", {}),
+    (role("duration 12h; endpoint https://sts.example:8443;", base="env"), "credentials=media", STATIC),
+    (role(f"endpoint https://192.0.2.1; trusted_certificate {PEM};"), "", {}),
+    (role(f"{HERE} resolver 127.0.0.1 127.0.0.2:5353 valid=5s; resolver_timeout 1s;"), "", {}),
+    (role("endpoint http://[::1]:8333;", "a", "b") + role("endpoint http://localhost:8333;", "b", "container"), "credentials=a", {RELATIVE: "/x"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("http, auth, environment", RIGHT_KEYS, ids=range(len(RIGHT_KEYS)))
+def test_nothing_is_said_of_right_sources_of_keys(tmp_path, http, auth, environment):
+    server = f"location /m/ {{ {BUCKET} s3_private_bucket_auth sigv4 {auth}; }}" if auth else ""
+    n = Nginx(tmp_path, server, http, environment=of_aws(environment))
+    status, output = n.check()
+    assert (status, ours(output + n.error_log())) == (0, [])
+
+
+@pytest.mark.parametrize("environment, chosen", [
+    (IRSA | STATIC | {RELATIVE: "/x"}, "AWS_ACCESS_KEY_ID"),
+    (IRSA | {RELATIVE: "/x"}, "web_identity"),
+    ({RELATIVE: "/x"}, "container"),
+    ({FULL: "http://127.0.0.1/x", "AWS_ROLE_ARN": ROLE}, "container"),
+    ({"AWS_ACCESS_KEY_ID": "AKIAX"}, "instance"),
+    ({}, "instance"),
+], ids=range(6))  # fmt: skip
+def test_what_default_chose_is_told_once(tmp_path, environment, chosen):
+    auth = "s3_private_bucket_auth sigv4 default;"
+    locations = "".join(f"location /{i}/ {{ {BUCKET} {auth} }}" for i in range(3))
+    n = Nginx(tmp_path, locations, environment=of_aws(environment))
+    status, output = n.check()
+    assert (status, ours(output)) == (0, []), "a notice is for the log"
+    (line,) = ours(n.error_log())
+    assert "[notice]" in line
+    assert line.endswith(f': s3_private_bucket: credentials "default": chosen by the environment: {chosen}')
+
+
+@pytest.mark.parametrize("word, variable", [
+    ("web_identity", "AWS_WEB_IDENTITY_TOKEN_FILE"),
+    ("container", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"),
+])  # fmt: skip
+def test_a_token_that_workers_cannot_read_is_worth_a_warning(tmp_path, word, variable):
+    tmp_path.chmod(0o755)
+    token = tmp_path / "token"
+    environment = of_aws(IRSA | {RELATIVE: "/x", variable: str(token)})
+    n = Nginx(tmp_path / "n", f"location /m/ {{ {BUCKET} s3_private_bucket_auth sigv4 {word}; }}",
+              environment=environment)  # fmt: skip
+    conf = n.dir / "nginx.conf"
+    of_the_file = f's3_private_bucket: credentials "{word}": the token file "{token}" '
+
+    def told(user):
+        conf.write_text(conf.read_text().replace("user root;", f"user {user};"))
+        status, output = n.check()
+        assert status == 0
+        return [line.split("[warn] ")[1].removeprefix(of_the_file) for line in ours(output)]
+
+    assert told("root") == ["cannot be looked at (No such file or directory (os error 2)); is its path right?"]
+    token.write_text("hush")
+    token.chmod(0o600)
+    assert told("root") == []
+    assert told("nobody nogroup") == ["is not readable for the user of nginx's workers; give their group the right to read it"]
+
+
+def test_nginx_t_opens_no_connection(tmp_path):
+    """Of no source, whatever it is, nor of the name servers."""
+    with socket.create_server(("127.0.0.1", 0)) as server, contextlib.closing(Dns("127.0.0.1")) as dns:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        http = f"resolver {dns.host};" + role(f"endpoint {url};", "a") + role(HERE, "b", "a")
+        http += block(f"source web_identity; endpoint {url};", "c")
+        environment = of_aws(IRSA | {IMDS: url, FULL: f"{url}/x"})
+        words = ("instance", "container", "default", "credentials=a", "credentials=b", "credentials=c")
+        locations = "".join(
+            f"location /{i}/ {{ {BUCKET} s3_private_bucket_auth sigv4 {word}; }}" for i, word in enumerate(words)
+        )
+        n = Nginx(tmp_path, locations, http, environment=environment)
+        assert n.check()[0] == 0
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+        assert dns.asked == []

@@ -296,6 +296,16 @@ def test_what_s3_refuses_is_renewed_at_once(tmp_path, imds, s3, code):
         assert "the keys are fetched anew" in n.error_log()
 
 
+def test_a_key_of_a_file_that_s3_refuses_is_the_operators(tmp_path, origin):
+    file = tmp_path / "credentials"
+    file.write_text("[default]\naws_access_key_id = AKIAX\naws_secret_access_key = hush\n")
+    file.chmod(0o600)
+    origin.answer = lambda r: (403, [], b"<Error><Code>InvalidAccessKeyId</Code></Error>")
+    with Nginx(tmp_path / "n", BUCKET.format(""), KEYS.format(f"file={file}", origin.url)) as n:
+        assert n.get("/a").status == 502
+        assert "S3 does not know the access key ID; was the key deleted?" in n.error_log()
+
+
 def test_an_old_set_is_used_to_its_end_and_beyond(tmp_path, imds, s3):
     imds.keys.life = 4
     http = "log_format k '$s3_private_bucket_credentials_state|$s3_private_bucket_credentials_expires';"

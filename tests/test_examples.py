@@ -7,11 +7,15 @@ import json
 import struct
 import threading
 import time
+import urllib.parse
 
 import pytest
 from demo import png
-from examples import CONF, PLACEHOLDER, credentials, example, policy
-from harness import MODIFIED, Recorder, allow, encode, free_port, module, relay, request, tells, wait_until
+from examples import CONF, PLACEHOLDER, ROLE, credentials, example, iam, policy
+from harness import (
+    MODIFIED, Recorder, SeaweedFS, allow, encode, free_port, module, relay, request, tells, wait_until,
+)  # fmt: skip
+from test_credentials import S3, Imds, Keys, zulu
 
 IMAGE = b"\x89PNG image"
 VIDEO = bytes(range(256)) * 4096 * 3
@@ -32,6 +36,7 @@ TESTED = {
     "basic.conf", "cache.conf", "slice-video.conf", "referer.conf", "s3-compatible.conf",
     "several-buckets.conf", "static-site-with-auth.conf", "keepalive.conf",
     "cors.conf", "error-pages.conf", "expires.conf", "gzip.conf", "spa.conf",
+    "instance.conf", "container.conf", "web-identity.conf", "assume-role.conf",
     "sigv4.conf", "presigned.conf", "failover.conf", "precompressed.conf", "clean-urls.conf",
     "google-cloud.conf", "refresh.conf", "tenants.conf", "oauth2.conf", "signed-links.conf", "health.conf",
     "fleet.conf", "images.conf",
@@ -156,6 +161,96 @@ def test_sigv4(run, s3):
     assert request(s3.port, "/signed-example/index.html").status == 403
     assert n.get("/index.html").body == b"<h1>index</h1>"
     assert n.get("/index.html", method="DELETE").status == 405
+
+
+@pytest.fixture
+def renewed(tmp_path):
+    """Starts nginx with an example, in front of a server that knows keys which a stub of the platform gives."""
+    running = []
+
+    def start(name, keys, replace=(), secrets=(), **kw):
+        server = S3(keys)
+        n = example(tmp_path / name, name, server.server.url, dict(secrets), replace, **kw)
+        running.append((n, server))
+        assert n.check()[0] == 0
+        return n.start()
+
+    yield start
+    for n, server in running:
+        n.stop()
+        server.server.close()
+        assert server.wrong == []
+
+
+def test_instance(renewed, tmp_path):
+    imds, log = Imds(), tmp_path / "media.log"
+    n = renewed("instance.conf", imds.keys, [("/var/log/nginx/media.log", log)],
+                environment={"AWS_EC2_METADATA_SERVICE_ENDPOINT": imds.server.url})  # fmt: skip
+    assert n.get("/index.html").body == b"keys 1"
+    line = wait_until(log.read_text, "the log")
+    state, left = line.split()[-2:]
+    assert state == "ok" and 3500 < int(left) <= 3600
+    imds.server.close()
+
+
+def test_container(renewed):
+    keys, down = Keys(), False
+    answer = lambda r: (500, [], b"") if down else (200, [], keys.json())  # noqa: E731
+    platform = Recorder(answer)
+    of_ecs = {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "",
+              "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{platform.url}/v1/credentials",
+              "AWS_CONTAINER_AUTHORIZATION_TOKEN": "open-sesame"}  # fmt: skip
+    n = renewed("container.conf", keys, environment=of_ecs)
+    assert [n.get("/a").get("X-Cache-Status") for _ in range(2)] == ["MISS", "HIT"]
+    assert {(r.target, r.get("Authorization")) for r in platform.requests} == {("/v1/credentials", "open-sesame")}
+    # Another nginx, when there are no keys: what is cached is served.
+    n.stop()
+    down = True
+    n.start()
+    wait_until(lambda: "could not be refreshed" in n.error_log(), "a failure")
+    assert (n.get("/a").body, n.get("/b").status) == (b"keys 1", 503)
+    platform.close()
+
+
+def test_web_identity(renewed, tmp_path):
+    keys, token = Keys(), tmp_path / "token"
+    token.write_text("identity-1\n")
+
+    def answer(r):
+        form = urllib.parse.parse_qs(r.body.decode())
+        assert (form["Action"], form["RoleArn"]) == (["AssumeRoleWithWebIdentity"], [ROLE])
+        assert (form["WebIdentityToken"], form["RoleSessionName"]) == (["identity-1"], ["nginx-media"])
+        body = f"""<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
+            <AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>{keys.id()}</AccessKeyId>
+            <SecretAccessKey>{keys.secret()}</SecretAccessKey><SessionToken>{keys.token()}</SessionToken>
+            <Expiration>{zulu(3600)}</Expiration></Credentials></AssumeRoleWithWebIdentityResult>
+            </AssumeRoleWithWebIdentityResponse>"""
+        return 200, [], body.encode()
+
+    sts = Recorder(answer)
+    here = [("/var/run/secrets/tokens/media", token),
+            ("session_name  nginx-media;", f"session_name nginx-media; endpoint {sts.url};")]  # fmt: skip
+    n = renewed("web-identity.conf", keys, here)
+    assert n.get("/index.html").body == b"keys 1"
+    sts.close()
+
+
+def test_assume_role(tmp_path):
+    """Of a real STS, whose keys live for seconds."""
+    server = SeaweedFS(tmp_path / "s3", iam=iam("4s"))
+    try:
+        server.create_bucket("example-bucket")
+        server.put("example-bucket", "index.html", OBJECTS["index.html"])
+        secrets = {"/etc/nginx/s3-credentials": credentials(tmp_path)}
+        # The life is SeaweedFS's own where none is asked for.
+        here = [("https://minio.example.com:9000", server.url), ("duration      1h;", "")]
+        with example(tmp_path / "n", "assume-role.conf", server.url, secrets, here) as n:
+            assert request(server.port, "/example-bucket/index.html").status == 403
+            sets = lambda: n.error_log().count(': refreshed from role "media"')  # noqa: E731
+            while sets() < 4:
+                assert n.get("/index.html").body == OBJECTS["index.html"]
+    finally:
+        server.stop()
 
 
 def test_presigned(run, s3, tmp_path):

@@ -16,7 +16,8 @@ use ngx::ffi::{
 };
 use ngx::ngx_string;
 
-use super::judge::{decide, is_cached};
+use super::act::is_cached;
+use super::judge::decide;
 use super::listing::{self, Next};
 use super::page::of_status;
 use crate::location::{serving, Serving};

@@ -8,30 +8,23 @@ use core::{mem, ptr, slice};
 
 use ngx::core::Status;
 use ngx::ffi::{
-    ngx_current_msec, ngx_http_file_cache_valid, ngx_http_request_t, ngx_http_upstream_t,
-    ngx_int_t, ngx_parse_http_time, ngx_pcalloc, ngx_str_t, ngx_table_elt_t, ngx_time, ngx_uint_t,
-    NGX_HTTP_CACHE_EXPIRED, NGX_HTTP_CACHE_STALE, NGX_HTTP_NOT_FOUND,
-    NGX_HTTP_UPSTREAM_FT_HTTP_403, NGX_HTTP_UPSTREAM_FT_HTTP_404, NGX_HTTP_UPSTREAM_FT_HTTP_429,
-    NGX_HTTP_UPSTREAM_FT_HTTP_500, NGX_HTTP_UPSTREAM_FT_HTTP_502, NGX_HTTP_UPSTREAM_FT_HTTP_503,
-    NGX_HTTP_UPSTREAM_FT_HTTP_504, NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT,
-    NGX_HTTP_UPSTREAM_INVALID_HEADER, NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_WARN,
+    ngx_http_request_t, ngx_http_upstream_t, ngx_int_t, NGX_HTTP_UPSTREAM_INVALID_HEADER,
+    NGX_LOG_ERR,
 };
 
+use super::act::{act, framing, is_cached};
+use super::folder::{judge_listing, leads_to_folder};
 use super::if_range;
-use super::listing::{look, Seen};
+use super::report::{refuse_keys, report};
 use crate::connections::peer::keep_session;
-use crate::location::{location, serving, Serving};
+use crate::location::{serving, Serving};
 use crate::log;
-use crate::nginx::headers::find;
-use crate::nginx::pool::copy_in_request;
 use crate::nginx::upstream::is_stored;
 use crate::request::asked::{has_condition, sent_method};
 use crate::request::error_code::remember;
-use crate::request::folder::is_for_folder;
 use crate::request::object::{object_mut, Object};
-use crate::s3::answer::{blames_keys, cached_code, verdict, Advice, Class, Verdict};
+use crate::s3::answer::{blames_keys, cached_code, verdict, Class, Verdict};
 use crate::s3::auth::sigv4::Method;
-use crate::s3::auth::Auth;
 use crate::s3::error_body::{ErrorBody, Framing};
 use crate::s3::folder::with_slash;
 
@@ -132,14 +125,7 @@ unsafe fn judge(
     // SAFETY: r is the request of u, whose buffer holds what has arrived.
     unsafe {
         let Some(shown) = verdict(status, None, false) else {
-            if !is_endless(r, u, serving, status) {
-                return match &serving.autoindex {
-                    Some(_) if status == 200 => judge_listing(r, u, object),
-                    _ => Status::NGX_OK.into(),
-                };
-            }
-            log::of_request(r, NGX_LOG_ERR, "S3 answered without a valid length or chunks");
-            return NGX_HTTP_UPSTREAM_INVALID_HEADER as ngx_int_t;
+            return of_object(r, u, serving, object, status);
         };
         if !serving.masks {
             return Status::NGX_OK.into();
@@ -186,114 +172,25 @@ unsafe fn judge(
     Status::NGX_OK.into()
 }
 
-/// Decides what becomes of a listing, as far as its beginning tells, or waits for more of it: what is short is
-/// there as a whole, so that an empty one is nginx's 404.
-unsafe fn judge_listing(
+/// Lets an answer pass that is no error, but for one that has no end.
+unsafe fn of_object(
     r: *mut ngx_http_request_t,
     u: &mut ngx_http_upstream_t,
+    serving: &Serving,
     object: &mut Object,
+    status: u16,
 ) -> ngx_int_t {
-    // SAFETY: r is the request of u, whose buffer holds what has arrived.
+    // SAFETY: r is the request of u.
     unsafe {
-        let len = usize::try_from(u.buffer.last.offset_from(u.buffer.pos)).unwrap_or(0);
-        let wire = slice::from_raw_parts(u.buffer.pos, len);
-        match look(r, object, wire, framing(u, false)) {
-            Seen::Part if u.buffer.last < u.buffer.end => return Status::NGX_AGAIN.into(),
-            Seen::Part | Seen::Page => (),
-            Seen::Missing => act(r, u, object, 200, MISSING),
-            Seen::Fault(error) => {
-                log::of_request(r, NGX_LOG_ERR, format_args!("S3 sent no listing: {error}"));
-                act(r, u, object, 200, FAULT);
-            }
+        if is_endless(r, u, serving, status) {
+            log::of_request(r, NGX_LOG_ERR, "S3 answered without a valid length or chunks");
+            return NGX_HTTP_UPSTREAM_INVALID_HEADER as ngx_int_t;
+        }
+        match &serving.autoindex {
+            Some(_) if status == 200 => judge_listing(r, u, object),
+            _ => Status::NGX_OK.into(),
         }
     }
-    Status::NGX_OK.into()
-}
-
-/// Leads a request whose index page is missing to the page of its folder, by nginx's own way for a server
-/// that says so. Nothing of the answer is stored.
-unsafe fn leads_to_folder(
-    r: *mut ngx_http_request_t,
-    u: &mut ngx_http_upstream_t,
-    shown: Verdict,
-    status: u16,
-) -> bool {
-    // SAFETY: r is the request of u; what is copied lives in its pool.
-    unsafe {
-        let Some(folder) = location(r).folder.as_ref() else { return false };
-        if shown.class != Class::Missing || is_cached(u) || nginx_wants(u, status) {
-            return false;
-        }
-        let is_for_folder = serving(r).is_some_and(|serving| is_for_folder(r, serving));
-        if !folder.is_behind_index || !is_for_folder {
-            return false;
-        }
-        let header = ngx_pcalloc((*r).pool, size_of::<ngx_table_elt_t>()).cast::<ngx_table_elt_t>();
-        let (Some(header), Ok(conf)) = (header.as_mut(), copy_in_request(r, u.conf)) else {
-            return false;
-        };
-        header.value = folder.name;
-        (*conf).ignore_headers &= !(NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT as ngx_uint_t);
-        u.conf = conf;
-        u.headers_in.x_accel_redirect = header;
-        // Not an error for nginx to answer.
-        u.headers_in.status_n = 200;
-        u.set_cacheable(0);
-    }
-    true
-}
-
-const MISSING: Verdict = Verdict { status: 404, class: Class::Missing };
-const FAULT: Verdict = Verdict { status: 502, class: Class::Fault };
-
-/// Has the keys renewed that S3 refused, if they are of those that are.
-fn refuse_keys(serving: &Serving, version: u64) {
-    let source = serving.signing.as_ref().and_then(|signing| signing.keys.source());
-    if let Some(slot) = source.and_then(|source| source.slot()) {
-        slot.refuse(version);
-    }
-}
-
-/// Has nginx act upon what an answer means.
-unsafe fn act(
-    r: *mut ngx_http_request_t,
-    u: &mut ngx_http_upstream_t,
-    object: &mut Object,
-    status: u16,
-    shown: Verdict,
-) {
-    object.answer.shown = Some(shown);
-    // SAFETY: u is the upstream of r.
-    unsafe {
-        // What a listing says of a folder is not what is stored of one.
-        let lists = serving(r).is_some_and(|serving| serving.autoindex.is_some());
-        let is_kept = shown.class.is_cacheable() && !lists && is_valid_for_a_while(r, u, shown);
-        if u.cacheable() != 0 && !is_kept {
-            object.answer.is_kept_from_cache = true;
-            u.set_cacheable(0);
-        }
-        if !nginx_wants(u, status) {
-            u.headers_in.status_n = ngx_uint_t::from(shown.status);
-            u.headers_in.status_line = ngx_str_t::empty();
-        }
-    }
-}
-
-/// What ends the body of an answer. `empty`: there is none, whatever the headers say.
-fn framing(u: &ngx_http_upstream_t, empty: bool) -> Framing {
-    if empty {
-        return Framing::Length(0);
-    }
-    match usize::try_from(u.headers_in.content_length_n) {
-        _ if u.headers_in.chunked() != 0 => Framing::Chunked,
-        Ok(length) => Framing::Length(length),
-        Err(_) => Framing::Close,
-    }
-}
-
-/// Whether nginx has the answer from its cache.
-pub fn is_cached(u: &ngx_http_upstream_t) -> bool {
-    u.cache_status() >= NGX_HTTP_CACHE_STALE
 }
 
 /// Whether an answer ends with its connection, so that half of an object could not be told from
@@ -359,108 +256,4 @@ unsafe fn is_to_get_a_slash(
             (*r).err_status == 0
                 && with_slash((*r).unparsed_uri.as_bytes(), object.key.as_bytes()).is_some()
         }
-}
-
-/// Gives a redirect that stands for a missing object the validity of that (`proxy_cache_valid`), unless
-/// S3 said one. Returns whether it has any.
-unsafe fn is_valid_for_a_while(
-    r: *mut ngx_http_request_t,
-    u: &ngx_http_upstream_t,
-    shown: Verdict,
-) -> bool {
-    // SAFETY: a request that is cached has a cache; an upstream has a configuration, which is not
-    // changed.
-    unsafe {
-        let Some(cache) = (*r).cache.as_mut().filter(|_| shown.status == 301) else { return true };
-        if cache.valid_sec == 0 {
-            let missing = NGX_HTTP_NOT_FOUND as ngx_uint_t;
-            match ngx_http_file_cache_valid((*u.conf).cache_valid, missing) {
-                0 => return false,
-                seconds => cache.valid_sec = ngx_time() + seconds,
-            }
-        }
-    }
-    true
-}
-
-/// Whether nginx is going to ask another server, or to send a stale response, for S3's own
-/// status (`proxy_next_upstream`, `proxy_cache_use_stale`).
-unsafe fn nginx_wants(u: &ngx_http_upstream_t, status: u16) -> bool {
-    let wish = match status {
-        403 => NGX_HTTP_UPSTREAM_FT_HTTP_403,
-        404 => NGX_HTTP_UPSTREAM_FT_HTTP_404,
-        429 => NGX_HTTP_UPSTREAM_FT_HTTP_429,
-        500 => NGX_HTTP_UPSTREAM_FT_HTTP_500,
-        502 => NGX_HTTP_UPSTREAM_FT_HTTP_502,
-        503 => NGX_HTTP_UPSTREAM_FT_HTTP_503,
-        504 => NGX_HTTP_UPSTREAM_FT_HTTP_504,
-        _ => return false,
-    };
-    // SAFETY: an upstream has a configuration; nginx's time is read in its own thread.
-    let (conf, now) = unsafe { (&*u.conf, ngx_current_msec) };
-    let wanted = |mask: ngx_uint_t| mask & wish as ngx_uint_t != 0;
-    let timeout = conf.next_upstream_timeout;
-    let is_late = timeout > 0 && now.wrapping_sub(u.peer.start_time) >= timeout;
-    (u.peer.tries > 1 && !is_late && wanted(conf.next_upstream))
-        || (u.cache_status() == NGX_HTTP_CACHE_EXPIRED && wanted(conf.cache_use_stale))
-}
-
-/// Logs an answer, with what can be done about it.
-unsafe fn report(
-    r: *mut ngx_http_request_t,
-    u: &ngx_http_upstream_t,
-    serving: &Serving,
-    object: &Object,
-    (status, head): (u16, bool),
-    code: Option<&[u8]>,
-    shown: Verdict,
-) {
-    let level = match (shown.class, status) {
-        (Class::Missing, 403) => NGX_LOG_WARN,
-        (Class::Missing | Class::Client, _) | (Class::Kept, 412 | 416) => NGX_LOG_INFO,
-        _ => NGX_LOG_ERR,
-    };
-    let now = ngx_time();
-    let bucket = object.name.as_bytes();
-    // SAFETY: r is a valid request with a connection, u its upstream.
-    unsafe {
-        let log = (*(*r).connection).log;
-        if (*log).log_level < level as ngx_uint_t
-            || !serving.reported.is_new((bucket, status, code), now)
-        {
-            return;
-        }
-        let date = u.headers_in.date.as_ref().map(|h| h.value);
-        let date = date.map(|d| ngx_parse_http_time(d.data, d.len)).filter(|&d| d > 0);
-        let region = find(&u.headers_in.headers, b"x-amz-bucket-region");
-        let policy = match &*serving.auth {
-            Auth::None => "the bucket policy for the address of this host".to_owned(),
-            Auth::Secret(secret) => {
-                format!("the bucket policy for the header \"{}\"", secret.header())
-            }
-            Auth::Sigv4 { .. } => "the IAM policy of the access key".to_owned(),
-        };
-        let advice = Advice {
-            code,
-            region: region
-                .as_ref()
-                .map(|v| v.as_bytes())
-                .filter(|_| matches!(status, 301 | 307 | 400)),
-            skew: date.map(|date| now - date),
-            renews: object.version > 0,
-            lists: serving.autoindex.is_some(),
-            policy: &policy,
-        };
-        let what = match code {
-            Some(code) => code.escape_ascii().to_string(),
-            None if head => "to HEAD".to_owned(),
-            None => "without an error code".to_owned(),
-        };
-        let bucket = bucket.escape_ascii();
-        log::of_request(
-            r,
-            level,
-            format_args!("S3 answered {status} {what} for the bucket \"{bucket}\"{advice}"),
-        );
-    }
 }

@@ -159,8 +159,8 @@ impl<'a> Source<'a> {
         for arg in args {
             let arg = text(arg)?;
             let Some((name, value)) = arg.split_once('=') else {
-                let word = Word::named(arg).filter(|word| *word != Word::AssumeRole);
-                let is_new = match word {
+                let is_new = match Word::named(arg) {
+                    Some(Word::AssumeRole) => return Err(ConfError::Role),
                     Some(word) => source.word.replace(word).is_none(),
                     None => arg == "env" && !mem::replace(&mut source.env, true),
                 };

@@ -113,7 +113,8 @@ unsafe fn begin(
         return Err(ConfError::Value { value: name.to_owned(), cure });
     }
     if main.work.blocks.iter().any(|block| *block.name == *name) {
-        return Err(ConfError::Duplicate);
+        let cure = "there are credentials of that name already: use another one";
+        return Err(ConfError::Value { value: name.to_owned(), cure });
     }
     // SAFETY: cf is nginx's context.
     Ok(Block { name: name.into(), place: unsafe { Place::of(cf) }, ..Block::default() })
@@ -206,6 +207,7 @@ fn source(given: &Given) -> Result<Origin, ConfError> {
         (word, 1) if Word::named(word).is_some() => {
             Ok(Word::named(word).map_or(Origin::Word(Word::Default), Origin::Word))
         }
+        (word, _) if Word::named(word).is_some() => Err(ConfError::Count),
         (other, _) if !other.starts_with("file=") => Err(elsewhere(other, cure)),
         // SAFETY: cf is nginx's context.
         _ => unsafe { auth::file(given.cf, given.args) },
@@ -221,6 +223,7 @@ fn from(given: &Given) -> Result<Origin, ConfError> {
         }),
         // SAFETY: cf is nginx's context.
         (other, _) if other.starts_with("file=") => unsafe { auth::file(given.cf, given.args) },
+        (other, 2) if other == "env" || Word::named(other).is_some() => Err(ConfError::Count),
         (other, 1) if !other.contains('=') => Ok(match Word::named(other) {
             Some(word) => Origin::Word(word),
             None => Origin::Block(other.into()),

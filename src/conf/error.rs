@@ -87,6 +87,12 @@ pub enum ConfError {
          \"instance\", \"container\", \"web_identity\" or \"default\""
     )]
     NoKey,
+    /// A role that is not named.
+    #[error(
+        "needs to know which role; define \"s3_private_bucket_credentials name {{ source assume_role; ... \
+         }}\" in http{{}}, and write \"sigv4 credentials=name\""
+    )]
+    Role,
     /// Not a word for the credential scope.
     #[error("has an invalid service behind \"service=\"; use a name such as \"s3\"")]
     Service,

@@ -98,6 +98,11 @@ impl Source {
         }
     }
 
+    /// Whether somebody is asked for its keys: what is written to a file is an operator's.
+    pub fn is_fetched(&self) -> bool {
+        !matches!(self.kind, Kind::File { .. })
+    }
+
     /// For how long one question may take, answer and all, in milliseconds.
     pub fn limit(&self) -> ngx_msec_t {
         match self.kind {

@@ -317,7 +317,7 @@ mod tests {
         let text = |code: &'static str, region: Option<&'static str>, skew| {
             let code = Some(code.as_bytes());
             let region = region.map(str::as_bytes);
-            Advice { code, region, skew, policy: "the policy" }.to_string()
+            Advice { code, region, skew, renews: false, policy: "the policy" }.to_string()
         };
         let region =
             ": the bucket is in another region; write \"s3_private_bucket_region eu-west-1;\"";
@@ -335,5 +335,14 @@ mod tests {
         let denied = ": the object does not exist, or the policy does not let nginx in";
         assert_eq!(text("AccessDenied", None, None), denied);
         assert_eq!(text("NoSuchKey", None, None), "");
+        let of_keys = |code: &'static str, renews| {
+            let (code, region, skew) = (Some(code.as_bytes()), None, None);
+            Advice { code, region, skew, renews, policy: "" }.to_string()
+        };
+        for code in ["ExpiredToken", "InvalidAccessKeyId"] {
+            let anew = ": the keys are fetched anew; see \"s3_private_bucket_credentials\"";
+            assert_eq!((of_keys(code, true) == anew, of_keys(code, false) == anew), (true, false));
+        }
+        assert_ne!(of_keys("SignatureDoesNotMatch", true), of_keys("ExpiredToken", true));
     }
 }

@@ -190,16 +190,11 @@ unsafe fn install_own(
         let handler = footprint(cf, &mut main.work.footprints, proxy, "proxy_pass")?.handler;
         index_variables(cf, &mut main.shared, proxy, array, plan.around.slices)?;
 
-        let found = Found {
-            has_group: group.is_some(),
-            host,
-            proxy_handler: handler.ok_or(SetupError::Handler)?,
-        };
+        let proxy_handler = handler.ok_or(SetupError::Handler)?;
+        let found = Found { has_group: group.is_some(), host, proxy_handler };
         let signing = signing(&mut main.work, settings, auth, whose.as_ref(), endpoint.scheme());
-        let folder = matches!(settings.autoindex, Some(Some(_))).then(|| {
-            let listing = serving(conf, bucket, auth, signing.clone(), found.clone());
-            (as_folder(listing, settings), pairs)
-        });
+        let listing = serving(conf, bucket, auth, signing.clone(), found.clone());
+        let folder = as_folder(listing, settings).map(|listing| (listing, pairs));
         Ok(Own { serving: serving(conf, bucket, auth, signing, found), keeps, folder })
     }
 }
@@ -277,15 +272,16 @@ fn serving(
     }
 }
 
-/// What requests for the folders of a location need.
-fn as_folder(serving: Serving, settings: &Settings) -> Serving {
-    let autoindex = settings.autoindex.as_ref().and_then(Option::as_ref).map(|setting| Autoindex {
+/// What requests for the folders of a location need, if these are shown.
+fn as_folder(serving: Serving, settings: &Settings) -> Option<Serving> {
+    let setting = settings.autoindex.as_ref()?.as_ref()?;
+    let autoindex = Some(Autoindex {
         format: setting.format.clone(),
         page: setting.page,
         exact_size: setting.exact_size,
         localtime: setting.localtime,
     });
-    Serving { autoindex, index: None, append_slash: false, ..serving }
+    Some(Serving { autoindex, index: None, append_slash: false, ..serving })
 }
 
 /// What the `Host` header is made of. With a constant bucket nothing of it is computed per request.

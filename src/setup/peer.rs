@@ -28,6 +28,11 @@ pub enum PeerError {
          \"trusted_certificate\""
     )]
     CaBundle,
+    /// CA certificates that nginx refuses; it has logged why.
+    #[error(
+        "its CA certificates cannot be used, as nginx says above; correct \"trusted_certificate\""
+    )]
+    Trusted,
     /// Nothing to resolve its name with.
     #[error("there is no name server in /etc/resolv.conf to find it with; set \"resolver\"")]
     Resolver,
@@ -53,7 +58,10 @@ pub unsafe fn peer(
     unsafe {
         let tls = match (uri.tls, &block.trusted_certificate) {
             (false, _) => None,
-            (true, Some(written)) => Some(Tls::new(cf, written.as_os_str().as_bytes())?),
+            (true, Some(written)) => {
+                let made = Tls::new(cf, written.as_os_str().as_bytes());
+                Some(made.map_err(|_| PeerError::Trusted)?)
+            }
             (true, None) => {
                 let system = CA_BUNDLES.into_iter().find(|bundle| Path::new(bundle).exists());
                 Some(Tls::new(cf, system.ok_or(PeerError::CaBundle)?.as_bytes())?)

@@ -2,6 +2,7 @@
 //! place.
 
 use std::env;
+use std::path::Path;
 use std::rc::Rc;
 
 use ngx::ffi::ngx_conf_t;
@@ -117,7 +118,11 @@ pub unsafe fn container(
     };
     let file = variable("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE");
     let authorization = match (file, variable("AWS_CONTAINER_AUTHORIZATION_TOKEN")) {
-        (Some(file), _) => Authorization::File(file.into()),
+        (Some(file), _) => {
+            // SAFETY: cf is nginx's context.
+            unsafe { readable::warn(cf, &block.name, Path::new(&file)) };
+            Authorization::File(file.into())
+        }
         (None, Some(text)) => Authorization::Text(text.into()),
         (None, None) => Authorization::None,
     };
@@ -141,7 +146,7 @@ pub unsafe fn web_identity(
     work: &mut Work,
     block: &Block,
 ) -> Result<(Kind, String), SourcesError> {
-    let role_arn = or_variable(block.role_arn.as_deref(), "role_arn", "AWS_ROLE_ARN", is_role_arn)?;
+    let role_arn = role_or_variable(block.role_arn.as_deref())?;
     let (directive, name) = ("token_file", "AWS_WEB_IDENTITY_TOKEN_FILE");
     let token_file = match &block.token_file {
         Some(file) => file.clone(),
@@ -168,19 +173,13 @@ pub unsafe fn sts(
     block: &Block,
     role_arn: Box<str>,
 ) -> Result<(Sts, String), SourcesError> {
-    let region = block.region.clone().or_else(|| {
-        let name = variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION"))?;
-        Some(name.into())
-    });
+    let region = match &block.region {
+        Some(region) => Some(region.clone()),
+        None => region_of_environment()?,
+    };
     let uri = match (written_endpoint(block, Asked::Sts)?, &region) {
         (Some(uri), _) => uri,
-        (None, Some(region)) if is_region(region) => Uri::sts(region),
-        (None, Some(region)) => {
-            return Err(SourcesError::Environment(
-                "AWS_REGION",
-                format!("\"{region}\" is no region"),
-            ))
-        }
+        (None, Some(region)) => Uri::sts(region),
         (None, None) => {
             let (directive, variable) = ("region", "AWS_REGION");
             return Err(SourcesError::NoValue { directive, variable });
@@ -224,18 +223,28 @@ fn written_endpoint(block: &Block, asked: Asked) -> Result<Option<Uri>, SourcesE
     uri.map(Some).map_err(|error| SourcesError::Endpoint(text.clone(), error))
 }
 
-/// The value of a directive, or of a variable of the environment in its place.
-fn or_variable(
-    written: Option<&str>,
-    directive: &'static str,
-    name: &'static str,
-    is_valid: fn(&str) -> bool,
-) -> Result<Box<str>, SourcesError> {
+/// The region of the environment, as AWS's tools look for it.
+fn region_of_environment() -> Result<Option<Box<str>>, SourcesError> {
+    for name in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
+        match variable(name) {
+            Some(region) if is_region(&region) => return Ok(Some(region.into())),
+            Some(other) => {
+                return Err(SourcesError::Environment(name, format!("\"{other}\" is no region")))
+            }
+            None => {}
+        }
+    }
+    Ok(None)
+}
+
+/// The role of a directive, or of a variable of the environment in its place.
+fn role_or_variable(written: Option<&str>) -> Result<Box<str>, SourcesError> {
+    let (directive, name) = ("role_arn", "AWS_ROLE_ARN");
     match (written, variable(name)) {
         (Some(value), _) => Ok(value.into()),
-        (None, Some(value)) if is_valid(&value) => Ok(value.into()),
+        (None, Some(value)) if is_role_arn(&value) => Ok(value.into()),
         (None, Some(value)) => {
-            Err(SourcesError::Environment(name, format!("\"{value}\" is no such name")))
+            Err(SourcesError::Environment(name, format!("\"{value}\" is not the ARN of a role")))
         }
         (None, None) => Err(SourcesError::NoValue { directive, variable: name }),
     }

@@ -22,14 +22,15 @@ pub unsafe fn warn(cf: *mut ngx_conf_t, name: &str, path: &Path) {
         let Some((uid, gid)) = core_conf::user(cf) else { return };
         let what = match is_readable(path, uid, gid) {
             Ok(true) => return,
-            Ok(false) => "is not readable".to_owned(),
-            Err(error) => format!("cannot be looked at ({error})"),
+            Ok(false) => {
+                "is not readable for the user of nginx's workers; give their group the right to \
+                          read it"
+                    .to_owned()
+            }
+            Err(error) => format!("cannot be looked at ({error}); is its path right?"),
         };
-        let what = format!(
-            "the token file \"{}\" {what} for the user of nginx's workers; give their group the right to \
-             read it",
-            path.display()
-        );
+        let path = path.display();
+        let what = format!("the token file \"{path}\" {what}");
         log::of_configuration(cf, NGX_LOG_WARN, name, what);
     }
 }

@@ -9,7 +9,10 @@ use crate::s3::sources::uri::UriError;
 #[derive(Debug, Error)]
 pub enum SourcesError {
     /// No block of that name.
-    #[error("there is none of that name; define it with \"s3_private_bucket_credentials {0} {{ ... }}\" in http{{}}")]
+    #[error(
+        "there are none of that name; define them with \"s3_private_bucket_credentials {0} {{ ... }}\" in \
+         http{{}}"
+    )]
     Unknown(Box<str>),
     /// A block that does not say what it is.
     #[error(
@@ -66,7 +69,7 @@ pub enum SourcesError {
 
 /// A name, and why it cannot be used.
 #[derive(Debug, Error)]
-#[error("needs the credentials \"{name}\": {error}")]
+#[error("cannot use the credentials \"{name}\": {error}")]
 pub struct Refused {
     pub name: Box<str>,
     pub error: SourcesError,

@@ -47,9 +47,13 @@ pub fn of_file(work: &mut Work, path: &str, profile: &str, first: Rc<Credentials
 /// `cf` is nginx's context in a postconfiguration hook.
 pub unsafe fn check(cf: *mut ngx_conf_t, work: &mut Work) -> Result<(), (Refused, String)> {
     let names: Vec<_> = work.blocks.iter().map(|b| (b.name.clone(), b.place.to_string())).collect();
-    for (name, place) in names {
+    for (name, place) in &names {
         // SAFETY: the caller's promise.
-        unsafe { resolve(cf, work, &name) }.map_err(|error| (error, place))?;
+        if let Err(error) = unsafe { resolve(cf, work, name) } {
+            // What is wrong may be the one whose keys ask for these.
+            let wrong = names.iter().find(|(name, _)| *name == error.name);
+            return Err((error, wrong.map_or(place, |(_, place)| place).clone()));
+        }
     }
     Ok(())
 }
@@ -66,12 +70,15 @@ pub unsafe fn resolve(
     work: &mut Work,
     name: &str,
 ) -> Result<Resolved, Refused> {
+    let mut path = Vec::new();
     // SAFETY: the caller's promise.
-    unsafe { named(cf, work, name, &mut Vec::new()) }
-        .map_err(|error| Refused { name: name.into(), error })
+    unsafe { named(cf, work, name, &mut path) }.map_err(|error| {
+        let name = path.pop().unwrap_or_default();
+        Refused { name, error }
+    })
 }
 
-/// [`resolve`], on the way from `path`.
+/// [`resolve`], on the way from `path`; an error leaves the way to what is wrong there.
 unsafe fn named(
     cf: *mut ngx_conf_t,
     work: &mut Work,
@@ -96,8 +103,8 @@ unsafe fn named(
     if at.is_some() {
         work.blocks.push(block);
     }
-    path.pop();
     let made = made?;
+    path.pop();
     work.resolved.push((name.into(), made.clone()));
     Ok(made)
 }
@@ -112,7 +119,8 @@ unsafe fn make(
         Origin::Word(word) => {
             let chosen = if *word == Word::Default { by_environment() } else { Some(*word) };
             if *word == Word::Default {
-                let what = chosen.map_or("the keys of the environment", Word::text);
+                let what = chosen.map_or("AWS_ACCESS_KEY_ID", Word::text);
+                let what = format!("chosen by the environment: {what}");
                 // SAFETY: cf is nginx's context.
                 unsafe { log::of_configuration(cf, NGX_LOG_NOTICE, &block.name, what) };
             }

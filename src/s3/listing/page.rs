@@ -45,11 +45,6 @@ impl Page {
         (!self.next.is_empty()).then_some(&self.next)
     }
 
-    /// How many folders and files there are.
-    pub fn len(&self) -> usize {
-        self.folders.len() + self.files.len()
-    }
-
     /// The bytes of keys, to which the key of the next entry is appended.
     pub(super) fn names(&mut self) -> &mut Vec<u8> {
         &mut self.names

@@ -1,0 +1,84 @@
+//! Answers on the way to the page of a folder: a missing index page, and the beginning of a listing.
+
+use core::slice;
+
+use ngx::core::Status;
+use ngx::ffi::{
+    ngx_http_request_t, ngx_http_upstream_t, ngx_int_t, ngx_pcalloc, ngx_table_elt_t, ngx_uint_t,
+    NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT, NGX_LOG_ERR,
+};
+
+use super::act::{act, framing, is_cached, nginx_wants};
+use super::listing::{look, Seen};
+use crate::location::{location, serving};
+use crate::log;
+use crate::nginx::pool::copy_in_request;
+use crate::request::folder::is_for_folder;
+use crate::request::object::Object;
+use crate::s3::answer::{Class, Verdict};
+
+/// Decides what becomes of a listing, as far as its beginning tells, or waits for more of it: what is short is
+/// there as a whole, so that an empty one is nginx's 404.
+///
+/// # Safety
+/// `r` is a valid request and `u` its upstream.
+pub unsafe fn judge_listing(
+    r: *mut ngx_http_request_t,
+    u: &mut ngx_http_upstream_t,
+    object: &mut Object,
+) -> ngx_int_t {
+    // SAFETY: r is the request of u, whose buffer holds what has arrived.
+    unsafe {
+        let len = usize::try_from(u.buffer.last.offset_from(u.buffer.pos)).unwrap_or(0);
+        let wire = slice::from_raw_parts(u.buffer.pos, len);
+        match look(r, object, wire, framing(u, false)) {
+            Seen::Part if u.buffer.last < u.buffer.end => return Status::NGX_AGAIN.into(),
+            Seen::Part | Seen::Page => (),
+            Seen::Missing => act(r, u, object, 200, MISSING),
+            Seen::Fault(error) => {
+                log::of_request(r, NGX_LOG_ERR, format_args!("S3 sent no listing: {error}"));
+                act(r, u, object, 200, FAULT);
+            }
+        }
+    }
+    Status::NGX_OK.into()
+}
+
+/// Leads a request whose index page is missing to the page of its folder, by nginx's own way for a server
+/// that says so. Nothing of the answer is stored.
+///
+/// # Safety
+/// `r` is a valid request and `u` its upstream.
+pub unsafe fn leads_to_folder(
+    r: *mut ngx_http_request_t,
+    u: &mut ngx_http_upstream_t,
+    shown: Verdict,
+    status: u16,
+) -> bool {
+    // SAFETY: r is the request of u; what is copied lives in its pool.
+    unsafe {
+        let Some(folder) = location(r).folder.as_ref() else { return false };
+        if shown.class != Class::Missing || is_cached(u) || nginx_wants(u, status) {
+            return false;
+        }
+        let is_for_folder = serving(r).is_some_and(|serving| is_for_folder(r, serving));
+        if !folder.is_behind_index || !is_for_folder {
+            return false;
+        }
+        let header = ngx_pcalloc((*r).pool, size_of::<ngx_table_elt_t>()).cast::<ngx_table_elt_t>();
+        let (Some(header), Ok(conf)) = (header.as_mut(), copy_in_request(r, u.conf)) else {
+            return false;
+        };
+        header.value = folder.name;
+        (*conf).ignore_headers &= !(NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT as ngx_uint_t);
+        u.conf = conf;
+        u.headers_in.x_accel_redirect = header;
+        // Not an error for nginx to answer.
+        u.headers_in.status_n = 200;
+        u.set_cacheable(0);
+    }
+    true
+}
+
+const MISSING: Verdict = Verdict { status: 404, class: Class::Missing };
+const FAULT: Verdict = Verdict { status: 502, class: Class::Fault };

@@ -1,0 +1,228 @@
+"""Folders of a bucket as pages: what S3 is asked, and what clients get, byte for byte."""
+
+import gzip
+import json
+import re
+import socket
+import threading
+import urllib.parse
+
+import pytest
+from harness import READER, READER_SECRET, Authorization, Nginx
+
+SIGNED = f"s3_private_bucket_auth sigv4 access_key_id={READER} secret_access_key=data:{READER_SECRET};"
+
+
+def listing(*entries, prefix="", truncated=False):
+    """A page as AWS sends it; a text is a folder, a pair a file of so many bytes."""
+    body = ""
+    for entry in entries:
+        if isinstance(entry, str):
+            body += f"<CommonPrefixes><Prefix>{prefix}{entry}</Prefix></CommonPrefixes>"
+        else:
+            name, size = entry
+            name = name.replace("&", "&amp;")
+            body += (f"<Contents><Key>{prefix}{name}</Key><LastModified>2026-11-02T10:00:00.000Z</LastModified>"
+                     f"<ETag>&quot;e&quot;</ETag><Size>{size}</Size></Contents>")  # fmt: skip
+    flag = "true" if truncated else "false"
+    return (f'<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult><Name>b</Name>'
+            f"<IsTruncated>{flag}</IsTruncated>{body}</ListBucketResult>").encode()  # fmt: skip
+
+
+class Lists:
+    """What a Recorder answers: listings of folders by their prefix, and objects."""
+
+    def __init__(self, folders=(), objects=()):
+        self.folders, self.objects = dict(folders), dict(objects)
+
+    def __call__(self, r):
+        path, _, query = r.target.partition("?")
+        args = urllib.parse.parse_qs(query, keep_blank_values=True)
+        if "list-type" in args:
+            page = self.folders.get(args["prefix"][0], listing())
+            if isinstance(page, tuple):
+                return page
+            return 200, [("Content-Type", "application/xml"), ("x-amz-request-id", "id"), ("Accept-Ranges", "bytes")], page
+        key = urllib.parse.unquote(path.removeprefix("/example-bucket/"))
+        if key in self.objects:
+            return 200, [("Content-Type", "text/plain")], self.objects[key]
+        return 404, [("X-Accel-Redirect", "/secret")], b"<Error><Code>NoSuchKey</Code></Error>"
+
+
+def serve(path, origin, folders=(), objects=(), location="", http="", auth=SIGNED, **kw):
+    origin.answer = Lists(folders, objects)
+    server = f"location /files/ {{ s3_private_bucket example-bucket; {location} }}"
+    http += f"{auth} s3_private_bucket_endpoint {origin.url}; s3_private_bucket_region eu-central-1;"
+    return Nginx(path, server, http, **kw)
+
+
+HTML = "s3_private_bucket_autoindex html;"
+
+
+def test_a_folder_is_a_page(tmp_path, origin):
+    page = listing(("b.txt", 5), "sub/", ("a&b", 1234567), (".hidden", 1))
+    with serve(tmp_path / "n", origin, {"": page}, location=HTML) as n:
+        r = n.get("/files/")
+        assert (r.status, r.get("Content-Type")) == (200, "text/html; charset=utf-8")
+        assert int(r.get("Content-Length")) == len(r.body)
+        body = r.body.decode()
+        assert "<h1>Index of /files/</h1><hr><pre>" in body and "../" not in body
+        links = re.findall(r'<a href="([^"]*)">([^<]*)</a>', body)
+        assert links == [("sub/", "sub/"), ("a%26b", "a&amp;b"), ("b.txt", "b.txt")]
+        assert [k for k, _ in r.headers if k.lower() in ("etag", "last-modified", "accept-ranges", "x-amz-request-id", "link")] == []
+        (asked,) = origin.requests
+        assert asked.line == "GET /example-bucket/?delimiter=%2F&list-type=2&max-keys=1000&prefix= HTTP/1.1"
+        Authorization(asked, READER_SECRET, READER)
+
+
+def test_head_has_the_length_of_get_and_asks_with_get(tmp_path, origin):
+    with serve(tmp_path / "n", origin, {"sub/": listing(("x", 1), prefix="sub/")}, location=HTML) as n:
+        get, head = n.get("/files/sub/"), n.get("/files/sub/", method="HEAD")
+        assert (head.status, head.body) == (200, b"")
+        assert head.get("Content-Length") == get.get("Content-Length") == str(len(get.body))
+        assert [r.method for r in origin.requests] == ["GET", "GET"]
+        assert b'<a href="../">../</a>' in get.body
+        for r in origin.requests:
+            Authorization(r, READER_SECRET, READER)
+        # The connection is in order behind it.
+        assert n.get("/files/sub/").body == get.body
+
+
+def test_json_and_xml(tmp_path, origin):
+    page = listing("sub/", ("b.txt", 5))
+    location = "s3_private_bucket_autoindex $arg_f page=7;"
+    with serve(tmp_path / "n", origin, {"": page}, location=location) as n:
+        r = n.get("/files/?f=json")
+        assert r.get("Content-Type") == "application/json"
+        assert json.loads(r.body) == [
+            {"name": "sub", "type": "directory"},
+            {"name": "b.txt", "type": "file", "mtime": "Mon, 02 Nov 2026 10:00:00 GMT", "size": 5},
+        ]
+        r = n.get("/files/?f=xml")
+        assert r.get("Content-Type") == "text/xml; charset=utf-8"
+        assert b'<file mtime="2026-11-02T10:00:00Z" size="5">b.txt</file>' in r.body
+        assert n.get("/files/?f=other").get("Content-Type") == "text/html; charset=utf-8"
+        assert "max-keys=7&" in origin.last().target
+
+
+def test_pages_lead_to_each_other(tmp_path, origin):
+    with serve(tmp_path / "n", origin, {"": listing("a/", ("b c", 1), truncated=True)}, location=HTML) as n:
+        r = n.get("/files/")
+        assert r.get("Link") == '<?after=b%20c>; rel="next"'
+        assert b'href="?after=b%20c"' in r.body
+        assert n.get("/files/?after=a/&other=x").status == 200
+        assert origin.last().target.endswith("prefix=&start-after=a%2F%F4%8F%BF%BF")
+        origin.answer.folders[""] = listing(("z", 1))
+        assert n.get("/files/?after=b%20c").get("Link") is None
+        assert origin.last().target.endswith("prefix=&start-after=b%20c")
+
+
+@pytest.mark.parametrize("after", ["..", ".", "a/b", "/", "a%00", "%ff", "x" * 1100, "../secret/", ""])
+def test_an_after_that_is_none(tmp_path, origin, after):
+    with serve(tmp_path / "n", origin, {"": listing()}, location=HTML) as n:
+        assert n.get(f"/files/?after={after}").status == 400
+        assert origin.requests == []
+
+
+def test_what_is_not_there(tmp_path, origin):
+    folders = {
+        "": listing(), "denied/": (403, [], b"<Error><Code>AccessDenied</Code></Error>"),
+        "nobucket/": (404, [], b"<Error><Code>NoSuchBucket</Code></Error>"),
+        "placeholder/": listing(("", 0), prefix="placeholder/"),
+        "slow/": (503, [], b"<Error><Code>SlowDown</Code></Error>"),
+        "garbage/": b"<html>", "error/": b"<Error><Code>InternalError</Code></Error>",
+    }  # fmt: skip
+    with serve(tmp_path / "n", origin, folders, location=HTML + "error_page 404 /404.html; } location = /404.html { return 404 mine;") as n:
+        for name, status in [("", 200), ("none/", 404), ("denied/", 404), ("nobucket/", 502), ("placeholder/", 200),
+                             ("slow/", 503), ("garbage/", 502), ("error/", 502)]:  # fmt: skip
+            r = n.get(f"/files/{name}")
+            assert r.status == status, name
+            assert (r.body == b"mine") == (status == 404), name
+            assert n.get(f"/files/{name}", method="HEAD").status == status
+        assert "has to allow s3:ListBucket for this prefix" in n.error_log()
+        assert "S3 sent no listing: " in n.error_log()
+
+
+def test_nothing_but_folders_is_listed(tmp_path, origin):
+    with serve(tmp_path / "n", origin, {"": listing()}, {"a": b"object"}, location=HTML) as n:
+        assert n.get("/files/a").body == b"object"
+        assert n.get("/files/a?list-type=2&prefix=").body == b"object"
+        assert n.get("/files/", method="POST").status == 405
+        assert n.get("/files/%2e%2e/").status == 400 or n.get("/files/%2e%2e/").status == 404
+        assert all("list-type" not in r.target for r in origin.requests)
+
+
+def test_an_index_page_comes_first(tmp_path, origin):
+    folders = {"a/": listing(("x", 1), prefix="a/"), "b/": listing(("x", 1), prefix="b/")}
+    location = HTML + "s3_private_bucket_index index.html;"
+    with serve(tmp_path / "n", origin, folders, {"a/index.html": b"index"}, location=location) as n:
+        assert n.get("/files/a/").body == b"index"
+        r = n.get("/files/b/")
+        assert r.status == 200 and b"Index of /files/b/" in r.body
+        assert [x.target.split("?")[0] for x in origin.requests] == [
+            "/example-bucket/a/index.html", "/example-bucket/b/index.html", "/example-bucket/"]  # fmt: skip
+        assert n.get("/files/c/").status == 404
+        assert n.get("/files/b/x").status == 404
+        head = n.get("/files/b/", method="HEAD")
+        assert (head.status, head.get("Content-Length")) == (200, str(len(r.body)))
+
+
+def test_what_is_rewritten_is_not_rewritten_again(tmp_path, origin):
+    location = HTML + "s3_private_bucket_index index.html; rewrite ^/files/(.*)$ /files/p/$1 break;"
+    with serve(tmp_path / "n", origin, {"p/b/": listing(("x", 1), prefix="p/b/")}, location=location) as n:
+        assert n.get("/files/b/").status == 200
+        assert [r.target for r in origin.requests] == [
+            "/example-bucket/p/b/index.html",
+            "/example-bucket/?delimiter=%2F&list-type=2&max-keys=1000&prefix=p%2Fb%2F"]  # fmt: skip
+
+
+CACHE = "proxy_cache_path {}/cache keys_zone=c:1m;"
+
+
+def test_a_listing_is_not_stored_unless_that_is_asked_for(tmp_path, origin):
+    cached = "proxy_cache c; proxy_cache_valid any 1h; add_header X-Cache $upstream_cache_status; slice 1m;"
+    for valid, count in [("", 3), ("valid=1h", 1)]:
+        path = tmp_path / f"n{count}"
+        location = f"s3_private_bucket_autoindex $arg_f {valid}; " + cached.replace("slice 1m;", "")
+        with serve(path, origin, {"": listing(("x", 1))}, location=location, http=CACHE.format(path)) as n:
+            origin.requests.clear()
+            html, again = n.get("/files/?f=html"), n.get("/files/?f=json")
+            assert json.loads(again.body)[0]["name"] == "x" and b"<h1>" in html.body
+            head = n.get("/files/?f=html", method="HEAD")
+            assert head.get("Content-Length") == str(len(html.body))
+            assert len(origin.requests) == count
+            assert html.get("Accept-Ranges") is again.get("Accept-Ranges") is None
+            # What is missing is not stored either.
+            for _ in range(2):
+                assert n.get("/files/none/").status == 404
+            assert len(origin.requests) == count + 2
+
+
+def test_a_large_listing_in_pieces(tmp_path, origin):
+    names = [(f"file-{i:05d}-{'x' * 80}", i) for i in range(1000)]
+    with serve(tmp_path / "n", origin, {"": listing(*names)}, location=HTML + "gzip on; gzip_types *;") as n:
+        plain = n.get("/files/").body
+        assert plain.count(b"<a href=") == 1000
+        zipped = n.get("/files/", headers=[("Accept-Encoding", "gzip")])
+        assert zipped.get("Content-Encoding") == "gzip" and gzip.decompress(zipped.body) == plain
+
+
+def test_a_listing_that_is_cut(tmp_path, origin):
+    """Its connection ends in the middle, or it never ends."""
+    whole = listing(*[(f"file-{i:05d}-{'x' * 80}", i) for i in range(1000)])
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(whole)
+    with socket.create_server(("127.0.0.1", 0)) as cut:
+
+        def answer():
+            for part in (whole[:-30], whole[: len(whole) // 2], b"<?xml"):
+                s, _ = cut.accept()
+                with s:
+                    s.recv(65536)
+                    s.sendall(head + part)
+
+        threading.Thread(target=answer, daemon=True).start()
+        origin.url = f"http://127.0.0.1:{cut.getsockname()[1]}"
+        with serve(tmp_path / "n", origin, location=HTML) as n:
+            for _ in range(3):
+                r = n.get("/files/")
+                assert r.status == 502 and b"502 Bad Gateway" in r.body
