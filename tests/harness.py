@@ -352,7 +352,7 @@ def tiny_s3(r, body=b"0123456789"):
 class Recorder:
     """An HTTP/1.1 origin that records requests and answers by `answer(recorded)`."""
 
-    def __init__(self, answer=tiny_s3, tls=None):
+    def __init__(self, answer=tiny_s3, tls=None, host="127.0.0.1"):
         self.requests, self.answer, self.connections = [], answer, 0
         self.lock = threading.Lock()
         self.context = None
@@ -361,9 +361,11 @@ class Recorder:
             self.context.load_cert_chain(*tls)
             self.names = []
             self.context.sni_callback = lambda s, name, c: self.names.append(name)
-        self.socket = socket.create_server(("127.0.0.1", 0), backlog=128)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.socket = socket.create_server((host, 0), family=family, backlog=128)
         self.port = self.socket.getsockname()[1]
-        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
+        host = f"[{host}]" if ":" in host else host
+        self.url = f"http{'s' if tls else ''}://{host}:{self.port}"
         threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self):
