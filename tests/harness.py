@@ -514,9 +514,10 @@ def encode(key):
 
 
 class SeaweedFS:
-    """SeaweedFS's S3 gateway on loopback, http and https."""
+    """SeaweedFS's S3 gateway on loopback, http and https; with `iam` it is an STS too, whose roles the reader
+    may assume."""
 
-    def __init__(self, path, ca=None, domain="s3.localhost"):
+    def __init__(self, path, ca=None, domain="s3.localhost", iam=None):
         if not WEED.exists():
             raise RuntimeError(f"{WEED} is missing: run tests/setup.sh")
         self.dir = Path(path)
@@ -527,7 +528,7 @@ class SeaweedFS:
         identities = [
             {"name": "writer", "actions": ["Admin", "Read", "List", "Tagging", "Write"],
              "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}]},
-            {"name": "reader", "actions": ["Read"],
+            {"name": "reader", "actions": ["Read", *(["sts:AssumeRole"] if iam else [])],
              "credentials": [{"accessKey": READER, "secretKey": READER_SECRET}]},
         ]  # fmt: skip
         (self.dir / "s3.json").write_text(json.dumps({"identities": identities}))
@@ -537,6 +538,9 @@ class SeaweedFS:
             names = [f"DNS:{domain}", f"DNS:*.{domain}"]
             cert, key = make_cert(ca.parent, "seaweedfs", names)
             tls = [f"-s3.port.https={p[8]}", f"-s3.cert.file={cert}", f"-s3.key.file={key}"]
+        if iam:
+            (self.dir / "iam.json").write_text(json.dumps(iam))
+            tls.append(f"-s3.iam.config={self.dir}/iam.json")
         self.log = open(self.dir / "log", "wb")
         # Every port and socket is named, since the defaults collide; telemetry would call out.
         self.process = subprocess.Popen(

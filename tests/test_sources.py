@@ -7,10 +7,22 @@ import re
 import socket
 import struct
 import threading
+import time
 import urllib.parse
 
 import pytest
-from harness import Dns, Nginx, Recorder, free_port, make_ca, make_cert, wait_until
+from harness import (
+    READER,
+    READER_SECRET,
+    Dns,
+    Nginx,
+    Recorder,
+    SeaweedFS,
+    free_port,
+    make_ca,
+    make_cert,
+    wait_until,
+)
 from test_credentials import BUCKET, KEYS, S3, Imds, Keys, told, zulu
 
 ROLE = "arn:aws:iam::123456789012:role/web/media"
@@ -643,3 +655,62 @@ def test_a_body_of_chunks(tmp_path, s3, made):
     with Nginx(tmp_path / "n", **signing(s3, "container", environment=environment)) as n:
         assert n.get("/a").body == b"keys 1"
         told(n, "refreshed")
+
+
+# --- a real STS ----------------------------------------------------------------------------
+
+SHORT = {
+    "sts": {"tokenDuration": "5s", "maxSessionLength": "12h", "issuer": "sts",
+            "signingKey": "dGVzdC1zaWduaW5nLWtleS0zMi1jaGFycy1sb25nISE="},
+    "policy": {"defaultEffect": "Deny", "storeType": "memory"},
+    "policies": [{"name": "Reads", "document": {"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": ["s3:GetObject", "s3:ListBucket"], "Resource": ["arn:aws:s3:::*"]}]}}],
+    "roles": [{"roleName": "media", "roleArn": "arn:aws:iam::123456789012:role/media",
+               "trustPolicy": {"Version": "2012-10-17", "Statement": [
+                   {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": ["sts:AssumeRole"]}]},
+               "attachedPolicies": ["Reads"]}],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def seaweedfs_sts(tmp_path_factory):
+    """A real S3 server whose own STS gives keys of five seconds."""
+    server = SeaweedFS(tmp_path_factory.mktemp("sts") / "seaweedfs", iam=SHORT)
+    server.create_bucket("media")
+    server.put("media", "a", b"0123456789" * 1000)
+    yield server
+    server.stop()
+
+
+def assumed(server):
+    """What an Nginx is made with that assumes a role there."""
+    block = f"""s3_private_bucket_credentials base {{
+        source assume_role; from env; role_arn arn:aws:iam::123456789012:role/media; region us-east-1;
+        endpoint {server.url}; }}"""
+    http = f"s3_private_bucket_auth sigv4 credentials=base; s3_private_bucket_endpoint {server.url}; {block}"
+    environment = {"AWS_ACCESS_KEY_ID": READER, "AWS_SECRET_ACCESS_KEY": READER_SECRET}
+    return {"server": "location / { s3_private_bucket media; }", "http": http, "environment": environment}
+
+
+def load(n, target, seconds, clients=4):
+    """Has clients ask for something for a while; returns the statuses that they got."""
+    end, statuses = time.monotonic() + seconds, []
+
+    def client():
+        while time.monotonic() < end:
+            statuses.append(n.get(target).status)
+
+    threads = [threading.Thread(target=client) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return statuses
+
+
+def test_keys_of_five_seconds_of_a_real_sts(tmp_path, seaweedfs_sts):
+    with Nginx(tmp_path / "n", **assumed(seaweedfs_sts)) as n:
+        assert n.get("/a").body == b"0123456789" * 1000
+        statuses = load(n, "/a", 12)
+        assert set(statuses) == {200}
+        assert n.error_log().count('credentials "base": refreshed') >= 3
