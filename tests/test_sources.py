@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import re
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -21,6 +22,7 @@ from harness import (
     free_port,
     make_ca,
     make_cert,
+    read_head,
     wait_until,
 )
 from test_credentials import BUCKET, KEYS, S3, Imds, Keys, told, zulu
@@ -156,7 +158,8 @@ def test_a_containers_keys(tmp_path, s3, made, host):
     with Nginx(tmp_path / "n", **signing(s3, "container", environment=environment)) as n:
         assert n.get("/a").body == b"keys 1"
         level, line = told(n, "refreshed")
-        assert level == "notice" and line.startswith('credentials "container": refreshed from role "media", valid until')
+        assert level == "notice"
+        assert line.startswith('credentials "container": refreshed from role "media", valid until')
         (r,) = container.server.requests
         assert r.line == "GET /v1/credentials?id=a%20b HTTP/1.1"
         sent = {k: v for k, v in r.headers if k != "User-Agent"}
@@ -344,7 +347,8 @@ def test_what_sts_refuses(tmp_path, s3, made):
     block = f"source web_identity; token_file {token};"
     with Nginx(tmp_path / "n", **of_role(s3, sts, block)) as n:
         level, line = told(n, "could not be refreshed")
-        assert level == "error" and "STS refuses (status 400, InvalidIdentityToken); the token is not for this role" in line
+        assert level == "error"
+        assert "STS refuses (status 400, InvalidIdentityToken); the token is not for this role" in line
         assert n.get("/a").status == 503
         assert "hush" not in n.error_log()
 
@@ -518,10 +522,13 @@ def test_a_file_that_only_the_master_reads(tmp_path, s3):
 class Raw:
     """A server of bytes: `behave` is handed each connection, and what was asked on it."""
 
-    def __init__(self, behave):
-        self.behave, self.connections = behave, 0
+    def __init__(self, behave, tls=None):
+        self.behave, self.connections, self.tls = behave, 0, None
+        if tls:
+            self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.tls.load_cert_chain(*tls)
         self.socket = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.url = "http://127.0.0.1:%d" % self.socket.getsockname()[1]
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.socket.getsockname()[1]}"
         self.server, self.open = self, threading.Event()
         threading.Thread(target=self.accept, daemon=True).start()
 
@@ -533,13 +540,14 @@ class Raw:
                 threading.Thread(target=self.serve, args=(s,), daemon=True).start()
 
     def serve(self, s):
-        with contextlib.suppress(OSError), s:
-            asked = b""
-            while b"\r\n\r\n" not in asked:
-                if not (more := s.recv(65536)):
-                    return
-                asked += more
-            self.behave(self, s, asked)
+        with contextlib.suppress(OSError):
+            if self.tls:
+                s = self.tls.wrap_socket(s, server_side=True)
+            with s, s.makefile("rb") as f:
+                asked = read_head(f)
+                length = re.search(rb"(?i)\nContent-Length: (\d+)", asked)
+                asked += b"\r\n" + f.read(int(length[1]) if length else 0)
+                self.behave(self, s, asked)
 
     def close(self):
         self.open.set()
@@ -583,7 +591,9 @@ HOSTILE = {
     "slow": (slow, "timed out while waiting for the answer"),
     "nothing": (answers(b""), "closed without an answer"),
     "a reset": (answers(b"", True), "the connection broke while waiting for the answer|without an answer"),
-    "a reset in the middle": (answers(OK + b"Content-Length: 9\r\n\r\nhush", True), "the connection broke|in the middle"),
+    "a reset in the middle": (
+        answers(OK + b"Content-Length: 9\r\n\r\nhush", True), "the connection broke|in the middle"
+    ),
     "an end in the middle": (answers(OK + b"Content-Length: 9\r\n\r\nhush"), "closed in the middle of the answer"),
     "endless headers": (endless(OK, b"X-A: hush\r\n"), "the answer's head is too large"),
     "an endless header": (endless(OK + b"X-A: ", b"hush"), "the answer's head is too large"),
