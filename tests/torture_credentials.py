@@ -1,6 +1,6 @@
 """Keys that renew themselves: short lives, reloads, servers that answer anything, memory.
 
-What each of these answers is in test_sources.py; here they come one after another, for long.
+What each of these answers is in test_client.py; here they come one after another, for long.
 """
 
 import itertools
@@ -14,10 +14,10 @@ from pathlib import Path
 import harness
 import pytest
 from harness import Nginx, make_cert, request, wait_until
+from test_client import HOSTILE, Raw
 from test_credentials import S3, Keys, instance, zulu
 from test_lifecycle import Turning, changed, load, renewed
-from test_sources import HOSTILE, KEYS, ROLE, XML, Raw, assumed, seaweedfs_sts  # noqa: F401 (a fixture)
-from test_sources import load as load_for
+from test_sources import ROLE, XML, assumed, load_for, seaweedfs_sts  # noqa: F401 (a fixture)
 from torture_memory import LIBRARY, MEMCHECK, NGINX, check
 
 # What is over at once, and tried again soon.
