@@ -15,7 +15,7 @@ use crate::conf::{self, COMMANDS};
 use crate::credentials::refresh;
 use crate::log;
 use crate::nginx::task::{self, is_first_worker};
-use crate::request::variables;
+use crate::request::{variables, wait};
 use crate::setup::install::install;
 use crate::setup::settings::{LocationConf, MainConf};
 
@@ -159,4 +159,5 @@ unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
 unsafe extern "C" fn exit_process(_: *mut ngx_cycle_t) {
     // SAFETY: nginx calls it in each process that ends, before the configuration does.
     unsafe { task::stop() };
+    wait::stop();
 }

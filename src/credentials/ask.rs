@@ -223,7 +223,8 @@ fn done(step: Step) -> Result<Keys, Failure> {
 
 /// Reads a small file.
 fn read(what: &'static str, path: &Path) -> Result<Zeroed, Failure> {
-    let mut text = String::new();
+    // A string that grew would leave a copy of what it held.
+    let mut text = String::with_capacity(MOST as usize + 1);
     let read = File::open(path).and_then(|file| file.take(MOST).read_to_string(&mut text));
     let text = Zeroed::from(text);
     read.map_err(|error| Failure::File(what, error))?;

@@ -1,6 +1,6 @@
 //! One endless task for each source, in one process of nginx: it keeps the keys of the source fresh.
 
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 use std::io::ErrorKind;
 use std::rc::Rc;
 
@@ -27,8 +27,12 @@ const REFUSED: i64 = 60;
 /// In the init_process of the one process that is to, which calls [`task::stop`] at its end. The log lives as
 /// long.
 pub unsafe fn start(sources: &[Rc<Source>], log: NonNull<ngx_log_t>) {
+    let mut begun: Vec<&Slot> = Vec::with_capacity(sources.len());
     for source in sources {
-        if let Some(slot) = source.slot() {
+        // Sources of other names that ask the same share a place, and what is in it.
+        let slot = source.slot().filter(|slot| !begun.iter().any(|known| ptr::eq(*known, *slot)));
+        if let Some(slot) = slot {
+            begun.push(slot);
             // SAFETY: the caller's promise.
             unsafe { task::start(log, keep_fresh(source.clone(), slot, log)) };
         }

@@ -49,9 +49,12 @@ impl Published {
             whole[..chunk.len()].copy_from_slice(chunk);
             word.store(u64::from_ne_bytes(whole), Ordering::Relaxed);
         }
-        // Nothing of older bytes stays behind shorter ones.
+        // Nothing of a writer that was killed stays behind shorter bytes.
         words.for_each(|word| word.store(0, Ordering::Relaxed));
         self.version.store(next, Ordering::Release);
+        // Nor of older bytes. Who reads them meanwhile sees the new version behind.
+        fence(Ordering::SeqCst);
+        self.half(next + 1).words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
         Some(next)
     }
 
@@ -117,16 +120,17 @@ mod tests {
     }
 
     #[test]
-    fn shorter_bytes_leave_nothing_of_longer_ones() {
+    fn nothing_of_older_bytes_stays() {
         let shared = zeroed();
-        for _ in 0..2 {
+        for version in 1..=3 {
             shared.publish(&[0xff; ROOM]);
-        }
-        for _ in 0..2 {
+            assert_eq!(read(&shared), Some((2 * version - 1, vec![0xff; ROOM])));
             shared.publish(b"a");
+            let words = shared.halves.iter().flat_map(|half| &half.words);
+            let left: Vec<_> =
+                words.map(|word| word.load(Ordering::Relaxed)).filter(|&word| word != 0).collect();
+            assert_eq!(left, [u64::from_ne_bytes(*b"a\0\0\0\0\0\0\0")]);
         }
-        let rest = shared.halves.iter().flat_map(|half| &half.words[1..]);
-        assert!(rest.map(|word| word.load(Ordering::Relaxed)).all(|word| word == 0));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use core::mem;
 
 use ngx::ffi::{
-    ngx_add_timer, ngx_connection_t, ngx_cycle, ngx_event_handler_pt, ngx_event_t, ngx_msec_t,
+    ngx_add_timer, ngx_connection_t, ngx_cycle, ngx_del_timer, ngx_event_handler_pt, ngx_event_t,
+    ngx_msec_t,
 };
 
 /// A timer. It stays where it is, as nginx points to it.
@@ -35,6 +36,15 @@ impl Timer {
             if self.event.timer_set() == 0 {
                 ngx_add_timer(&mut self.event, pause);
             }
+        }
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        if self.event.timer_set() != 0 {
+            // SAFETY: the event is ours, and in nginx's tree.
+            unsafe { ngx_del_timer(&mut self.event) };
         }
     }
 }

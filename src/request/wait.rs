@@ -117,6 +117,12 @@ unsafe extern "C" fn look(_: *mut ngx_event_t) {
     }
 }
 
+/// Forgets everyone, without waking anyone: at the end of a worker.
+pub fn stop() {
+    QUEUE.waiting.take();
+    QUEUE.timer.take();
+}
+
 /// nginx's hook when it is done with a request, which may have left while it waited.
 unsafe extern "C" fn forget(data: *mut c_void) {
     drop(take(|waiting| ptr::eq(waiting.request.cast(), data)));
