@@ -7,8 +7,9 @@ use std::rc::Rc;
 use ngx::core::Status;
 use ngx::ffi::{
     ngx_conf_t, ngx_int_t, ngx_module_t, ngx_shared_memory_add, ngx_shm_zone_t, ngx_slab_calloc,
-    ngx_slab_pool_t,
+    ngx_slab_pool_t, NGX_LOG_EMERG,
 };
+use ngx::ngx_log_error;
 
 use super::Failed;
 
@@ -68,14 +69,20 @@ unsafe extern "C" fn init<T: Sync + 'static>(
     zone: *mut ngx_shm_zone_t,
     _: *mut c_void,
 ) -> ngx_int_t {
-    // SAFETY: nginx passes the zone whose data add() set, once for each; its memory begins with a slab pool, whose own data
-    // is ours.
+    // SAFETY: nginx passes the zone whose data add() set, once for each; its memory begins with a slab
+    // pool, whose own data is ours.
     unsafe {
         let wanted: Box<Wanted<T>> = Box::from_raw((*zone).data.cast());
         (*zone).data = ptr::null_mut();
         let pool: *mut ngx_slab_pool_t = (*zone).shm.addr.cast();
         for tenant in &wanted.tenants {
             let Some(place) = find::<T>(pool, tenant.digest()) else {
+                let name = &(*zone).shm.name;
+                ngx_log_error!(
+                    NGX_LOG_EMERG,
+                    (*zone).shm.log,
+                    "the shared memory \"{name}\" is full of what earlier configurations had; restart nginx"
+                );
                 return Status::NGX_ERROR.into();
             };
             tenant.move_in(place);
