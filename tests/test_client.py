@@ -8,7 +8,7 @@ import struct
 import threading
 
 import pytest
-from harness import Nginx, free_port, read_head
+from harness import Nginx, free_port, make_cert, read_head
 from test_credentials import Keys, told
 from test_sources import ROLE, made, s3, signing  # noqa: F401 (fixtures)
 
@@ -159,3 +159,50 @@ def test_a_body_of_chunks(tmp_path, s3, made):  # noqa: F811
     with Nginx(tmp_path / "n", **signing(s3, "container", environment=environment)) as n:
         assert n.get("/a").body == b"keys 1"
         told(n, "refreshed")
+
+
+class Eager(Raw):
+    """One that does not wait until it is asked."""
+
+    def serve(self, s):
+        with contextlib.suppress(OSError), s:
+            self.behave(self, s, b"")
+
+
+JSON = Keys().json()
+TLS = {
+    "no TLS": (Eager, answers(b"HTTP/1.1 400 Bad Request\r\n\r\nhush"), "the TLS handshake failed"),
+    "an end": (Eager, answers(b""), "the TLS handshake failed"),
+    "a reset": (Eager, answers(b"", True), "the TLS handshake failed|could not connect"),
+    "an alert": (Eager, answers(b"\x15\x03\x03\0\x02\x02\x28"), "the TLS handshake failed"),
+    "silent": (Eager, silent, "timed out in the TLS handshake"),
+    # Python ends TLS without close_notify: whoever cuts the connection could do so.
+    "cut": (Raw, answers(OK + b"\r\n" + JSON), "the connection broke while waiting for the answer"),
+    "endless": (Raw, endless(OK + b"\r\n", b"hush"), "the answer's body is larger than 64 KiB"),
+    "whole": (Raw, answers(OK + b"Content-Length: %d\r\n\r\n%b" % (len(JSON), JSON)), None),
+}
+
+
+@pytest.mark.parametrize("which", TLS)
+def test_hostile_tls(tmp_path, s3, made, ca, which):  # noqa: F811
+    kind, behave, message = TLS[which]
+    raw = made(kind(behave, make_cert(ca.parent, "hostile", ["IP:127.0.0.1"])))
+    environment = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": raw.url, "AWS_CONTAINER_AUTHORIZATION_TOKEN": "hush"}
+    block = f"source container; trusted_certificate {ca};"
+    with Nginx(tmp_path / "n", **signing(s3, "credentials=media", block, environment=environment)) as n:
+        if message is None:
+            assert n.get("/a").body == b"keys 1"
+        else:
+            level, line = told(n, "could not be refreshed")
+            assert level == "error" and re.search(message, line), line
+            assert n.get("/a").status == 503
+        assert "hush" not in n.error_log()
+
+
+def test_a_certificate_that_has_expired(tmp_path, s3, made, ca):  # noqa: F811
+    raw = made(Raw(answers(b""), make_cert(ca.parent, "expired", ["IP:127.0.0.1"])))
+    environment = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": raw.url}
+    nginx = signing(s3, "credentials=media", f"source container; trusted_certificate {ca};", environment=environment)
+    with Nginx(tmp_path / "n", clock=3 * 86400, **nginx) as n:
+        _, line = told(n, "could not be refreshed")
+        assert "its certificate is not accepted (certificate has expired)" in line

@@ -135,6 +135,31 @@ def test_reloads_while_keys_are_fetched(tmp_path, imds, s3, workers):
         assert imds.most <= 2, "one of an old worker that is told to end, and one of the new"
 
 
+def test_a_request_that_waits_over_a_reload(tmp_path, imds, s3):
+    """What the new worker is answered lets those of the old one go on."""
+    imds.gate.clear()
+    with Nginx(tmp_path / "n", **instance(imds, s3)) as n:
+        statuses = []
+        threads = [threading.Thread(target=lambda: statuses.append(n.get("/a").status)) for _ in range(5)]
+        for thread in threads:
+            thread.start()
+        (old,) = n.workers()
+        wait_until(lambda: imds.server.connections >= 1 and len(connected(n)) >= 5, "requests that wait")
+        os.kill(n.process.pid, signal.SIGHUP)
+        wait_until(lambda: imds.server.connections >= 2, "a question of a new worker")
+        imds.gate.set()
+        for thread in threads:
+            thread.join()
+        assert statuses == [200] * 5
+        wait_until(lambda: old not in n.workers(), "the old worker to end")
+
+
+def connected(n):
+    """The connections that nginx has accepted."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+    return [line for line in lines if line[1].endswith(f":{n.port:04X}") and line[3] == "01"]
+
+
 def test_an_old_worker_signs_with_new_keys(tmp_path, imds):
     """A long download: it asks for one part after another."""
     s3 = Objects(imds.keys)
@@ -194,6 +219,11 @@ def test_a_process_without_a_master(tmp_path, imds, s3):
     n = changed(Nginx(tmp_path / "n", **instance(imds, s3)), "daemon off;", "daemon off; master_process off;")
     with n:
         assert n.get("/a").body == b"keys 1"
+        renewed(n, imds, 2)
+        # No hook would end what goes on by the old configuration.
+        n.tolerated.add("[emerg]")
+        os.kill(n.process.pid, signal.SIGHUP)
+        wait_until(lambda: 'cannot be reloaded with "master_process off"' in n.error_log(), "a refusal")
         renewed(n, imds, 2)
 
 

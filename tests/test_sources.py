@@ -423,7 +423,16 @@ def test_sts_over_https(tmp_path, s3, made, ca):
             told(n, "its certificate is not accepted \\(")
             assert n.get("/a").status == 503
     assert len(sts.server.requests) == 1, "nothing was sent to another"
-    dns.error = 3
+    # Nobody listens at the others, and one is of another kind.
+    dns.address = ["127.0.0.9", "127.0.0.8", "::1", "127.0.0.1"]
+    with Nginx(tmp_path / "several", **nginx("sts.example", ca)) as n:
+        assert n.get("/a").body == b"keys 100"
+    dns.silent = True
+    silent = nginx("sts.example", ca)
+    silent["http"] = silent["http"].replace(" resolver ", " resolver_timeout 1s; resolver ")
+    with Nginx(tmp_path / "silent", **silent) as n:
+        told(n, "timed out while its name was looked up")
+    dns.silent, dns.error = False, 3
     with Nginx(tmp_path / "none", **nginx("sts.example", ca)) as n:
         told(n, "its name (?:could not be looked up|has no address)")
     dns.close()

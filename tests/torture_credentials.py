@@ -127,7 +127,7 @@ def test_reloads(tmp_path, quick, held):
 
 
 def test_faults(tmp_path, moody, s3, ca, quick, held):
-    count = 200 if quick else 2000
+    count = 200 if quick else 1000
     server, http = sources(tmp_path, moody, s3, ca, 10)
     with Nginx(tmp_path / "n", server, http) as n:
         (worker,) = n.workers()
