@@ -6,7 +6,7 @@ use ngx::core::Status;
 use ngx::ffi::{ngx_http_request_t, ngx_int_t};
 
 use crate::answer::judge::watch;
-use crate::location::{location, Serving};
+use crate::location::{location, Location, Serving};
 use crate::request::asked::{has_condition, method};
 use crate::request::folder::{is_for_folder, name_folder};
 use crate::request::name::name_object;
@@ -42,18 +42,27 @@ pub unsafe extern "C" fn handle(r: *mut ngx_http_request_t) -> ngx_int_t {
                 return rc;
             }
         }
-        proceed(r)
+        answer(r, location, serving)
     }
 }
 
-/// Refuses a request, or hands it to the proxy module.
+/// Goes on with a request that has waited.
 unsafe extern "C" fn proceed(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: handle() has seen the request.
     unsafe {
         let location = location(r);
-        let Some(serving) = location.serving.as_deref() else {
-            return Status::NGX_DECLINED.into();
-        };
+        match location.serving.as_deref() {
+            Some(serving) => answer(r, location, serving),
+            None => Status::NGX_DECLINED.into(),
+        }
+    }
+}
+
+/// Refuses a request, or hands it to the proxy module.
+#[inline(always)]
+unsafe fn answer(r: *mut ngx_http_request_t, location: &Location, serving: &Serving) -> ngx_int_t {
+    // SAFETY: r is a valid request of the location.
+    unsafe {
         match refuse_or_name(r, serving) {
             Ok(object) => {
                 let object = ptr::from_mut(object);
@@ -75,6 +84,7 @@ unsafe extern "C" fn proceed(r: *mut ngx_http_request_t) -> ngx_int_t {
     }
 }
 
+#[inline(always)]
 unsafe fn refuse_or_name<'a>(
     r: *mut ngx_http_request_t,
     serving: &Serving,

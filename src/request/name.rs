@@ -48,6 +48,7 @@ pub unsafe fn name_object<'a>(
 ///
 /// # Safety
 /// `r` is a valid request of a location with this `serving`, and outlives the result.
+#[inline(always)]
 pub unsafe fn bucket(
     r: *mut ngx_http_request_t,
     serving: &Serving,
@@ -122,6 +123,7 @@ unsafe fn write<'a>(
 ///
 /// # Safety
 /// `r` is a valid request of a location with this `serving`, whose captures are set; it outlives the result.
+#[inline(always)]
 unsafe fn parts<'a>(
     r: *mut ngx_http_request_t,
     serving: &'a Serving,

@@ -44,9 +44,9 @@ pub enum Refusal {
     /// that stay.
     #[error(
         "there are no keys to sign the request with{}",
-        .0.as_ref().map(|name| format!(": credentials \"{name}\"")).unwrap_or_default()
+        .0.map(|name| format!(": credentials \"{}\"", name.as_bytes().escape_ascii())).unwrap_or_default()
     )]
-    Keys(Option<Box<str>>),
+    Keys(Option<ngx_str_t>),
     /// Memory ran out, or nginx could not evaluate a variable.
     #[error("the request could not be prepared")]
     Nginx,

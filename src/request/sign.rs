@@ -113,7 +113,9 @@ fn presigned_expires(signing: &Signing) -> Option<Cow<'_, str>> {
 }
 
 fn no_keys(signing: &Signing) -> Refusal {
-    Refusal::Keys(signing.keys.source().map(|source| source.name.clone()))
+    let name = signing.keys.source().map(|source| &source.name);
+    // The source lives as long as the configuration.
+    Refusal::Keys(name.map(|name| ngx_str_t { len: name.len(), data: name.as_ptr().cast_mut() }))
 }
 
 /// nginx's time.
