@@ -25,7 +25,9 @@ const CHAINED: u32 = 3_600;
 
 /// The source of a file of AWS's tools, and what it held when the configuration was read.
 pub fn of_file(work: &mut Work, path: &str, profile: &str, first: Rc<Credentials>) -> Resolved {
-    let description = format!("file {path} {profile}");
+    // Both can have spaces, and a path has no NUL: "a b" and "c" are not "a" and "b c".
+    let between = if profile.contains(' ') { '\0' } else { ' ' };
+    let description = format!("file {path}{between}{profile}");
     // No block has a name with spaces.
     if let Some((_, known)) = work.resolved.iter().find(|(known, _)| **known == *description) {
         return known.clone();
