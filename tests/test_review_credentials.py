@@ -25,3 +25,27 @@ def test_paths_and_profiles_with_spaces(tmp_path, s3):  # noqa: F811
     server = FILE.format(1, one, "b c") + FILE.format(2, two, "c")
     with Nginx(tmp_path / "n", server, f"s3_private_bucket_endpoint {s3.server.url};") as n:
         assert [n.get(f"/{i}/a").body for i in (1, 2)] == [b"keys 1", b"keys 2"]
+
+
+@pytest.mark.parametrize("setting", ["proxy_ignore_client_abort on;", "proxy_store {0}/store; root {0}/store;"])
+def test_a_client_that_leaves_behind_its_wait(tmp_path, imds, s3, setting):  # noqa: F811
+    """What its location says of clients that leave holds for a request that had to wait too."""
+    imds.gate.clear()
+    asked, gate, answer = threading.Event(), threading.Event(), s3.answer
+
+    def slow(r):
+        asked.set()
+        gate.wait()
+        return answer(r)
+
+    s3.server.answer = slow
+    with Nginx(tmp_path / "n", **instance(imds, s3, location=setting.format(tmp_path))) as n:
+        with socket.create_connection(("127.0.0.1", n.port)) as client:
+            client.sendall(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n")
+            imds.gate.set()
+            assert asked.wait(5)
+            # Another one is served, so that nginx has read what the first one sends.
+        wait_until(lambda: n.get("/", method="PUT").status == 405, "nginx")
+        gate.set()
+        wait_until(lambda: "GET /a HTTP/1.1|" in n.access_log(), "the end of the request")
+        assert "GET /a HTTP/1.1|200|" in n.access_log()
