@@ -49,3 +49,14 @@ def test_a_client_that_leaves_behind_its_wait(tmp_path, imds, s3, setting):  # n
         gate.set()
         wait_until(lambda: "GET /a HTTP/1.1|" in n.access_log(), "the end of the request")
         assert "GET /a HTTP/1.1|200|" in n.access_log()
+
+
+def test_a_clock_that_is_set_back(tmp_path, imds, s3):  # noqa: F811
+    """Keys are renewed when they were to be all the same, and not a day later."""
+    imds.keys.life = 6
+    with Nginx(tmp_path / "n", **instance(imds, s3), clock=0) as n:
+        assert n.get("/a").body == b"keys 1"
+        imds.keys.number = 2
+        n.set_clock(-600)
+        wait_until(lambda: imds.fetched() >= 2, "another question")
+        wait_until(lambda: n.get("/a").body == b"keys 2", "new keys")
