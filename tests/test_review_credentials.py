@@ -27,6 +27,18 @@ def test_paths_and_profiles_with_spaces(tmp_path, s3):  # noqa: F811
         assert [n.get(f"/{i}/a").body for i in (1, 2)] == [b"keys 1", b"keys 2"]
 
 
+def test_a_file_that_is_too_large(tmp_path, s3):  # noqa: F811
+    """What is cut off of it is not the end of a secret."""
+    file = secret_file(tmp_path / "keys")
+    with Nginx(tmp_path / "n", **of_files(s3, a=file)) as n:
+        assert n.get("/a/a").body == b"keys 1"
+        head, secret = key_file(2).split("hush-secret")
+        put(file, f"#{'x' * (2**20 - len(head) - 6)}\n{head}hush-secret{secret}")
+        level, line = told(n, "could not be refreshed")
+        assert level == "warn" and "the credentials file is larger than 1 MiB" in line
+        assert n.get("/a/a").body == b"keys 1"
+
+
 @pytest.mark.parametrize("setting", ["proxy_ignore_client_abort on;", "proxy_store {0}/store; root {0}/store;"])
 def test_a_client_that_leaves_behind_its_wait(tmp_path, imds, s3, setting):  # noqa: F811
     """What its location says of clients that leave holds for a request that had to wait too."""
