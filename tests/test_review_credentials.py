@@ -19,6 +19,43 @@ def profiles(path, **numbers):
     return path
 
 
+def test_more_profiles_than_a_zone_has_room_for(tmp_path, s3):  # noqa: F811
+    """Nothing that a configuration could have before is refused; the file is larger than 64 KiB."""
+    many = range(1, 501)
+    file = profiles(tmp_path / "keys", **{f"p{i}": i for i in many})
+    server = "".join(FILE.format(i, file, f"p{i}") for i in many)
+    with Nginx(tmp_path / "n", server, f"s3_private_bucket_endpoint {s3.server.url};") as n:
+        assert [n.get(f"/{i}/a").body for i in (1, 500)] == [b"keys 1", b"keys 500"]
+        profiles(file, **{f"p{i}": i + 500 for i in many})
+        wait_until(lambda: n.get("/500/a").body == b"keys 1000", "new keys")
+        assert "could not be refreshed" not in n.error_log()
+
+
+def test_a_zone_that_fills_up_over_reloads(tmp_path, s3):  # noqa: F811
+    """nginx says what to do, and goes on with what it has."""
+    def server(first):
+        file = profiles(tmp_path / f"keys{first}", **{f"p{i}": 1 for i in range(100)})
+        return "".join(FILE.format(i, file, f"p{i}") for i in range(100))
+
+    http = f"s3_private_bucket_endpoint {s3.server.url};"
+    with Nginx(tmp_path / "n", server(1), http) as n:
+        n.tolerated = {"[emerg]"}
+        n.write(server(2), http)
+        n.reload()
+        n.write(server(3), http)
+        n.process.send_signal(1)
+        wait_until(lambda: "is full of what older configurations had; restart nginx" in n.error_log(), "a line")
+        assert n.get("/99/a").body == b"keys 1"
+
+
+def test_a_zone_of_the_modules_name(tmp_path, s3):  # noqa: F811
+    """It is the user's."""
+    nginx = of_files(s3, a=secret_file(tmp_path / "keys"))
+    nginx["http"] += f"proxy_cache s3_private_bucket; proxy_cache_path {tmp_path}/c keys_zone=s3_private_bucket:1m;"
+    with Nginx(tmp_path / "n", **nginx) as n:
+        assert n.get("/a/a").body == b"keys 1"
+
+
 def test_paths_and_profiles_with_spaces(tmp_path, s3):  # noqa: F811
     """No two of them are taken for the same keys."""
     one, two = profiles(tmp_path / "k", **{"b c": 1}), profiles(tmp_path / "k b", c=2)

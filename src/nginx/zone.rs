@@ -7,8 +7,9 @@ use std::rc::Rc;
 use ngx::core::Status;
 use ngx::ffi::{
     ngx_conf_t, ngx_int_t, ngx_module_t, ngx_shared_memory_add, ngx_shm_zone_t, ngx_slab_calloc,
-    ngx_slab_pool_t,
+    ngx_slab_pool_t, NGX_LOG_EMERG,
 };
+use ngx::ngx_log_error;
 
 use super::Failed;
 
@@ -76,6 +77,12 @@ unsafe extern "C" fn init<T: Sync + 'static>(
         let pool: *mut ngx_slab_pool_t = (*zone).shm.addr.cast();
         for tenant in &wanted.tenants {
             let Some(place) = find::<T>(pool, tenant.digest()) else {
+                ngx_log_error!(
+                    NGX_LOG_EMERG,
+                    (*zone).shm.log,
+                    "shared memory zone \"{}\" is full of what older configurations had; restart nginx",
+                    (*zone).shm.name
+                );
                 return Status::NGX_ERROR.into();
             };
             tenant.move_in(place);

@@ -17,9 +17,18 @@ use crate::nginx::Failed;
 use crate::s3::auth::sigv4::Signer;
 use crate::s3::auth::{Auth, SigningKeys};
 
-/// How much memory nginx shares for keys, in bytes: for some two hundred sources, over all reloads. Of
-/// what is not used, none is taken.
+/// How much memory nginx shares for the keys of up to [`SOURCES`] sources, in bytes: twice what they need, as
+/// those of older configurations stay. Of what is not used, none is taken.
 const ZONE: usize = 4 << 20;
+const SOURCES: usize = 100;
+
+/// Its name, which no directive of nginx can give to another zone.
+const NAME: &[u8] = b"s3_private_bucket:keys";
+
+/// How much memory so many sources have, in bytes. It seldom changes, as keys would be fetched anew.
+fn zone_size(sources: usize) -> usize {
+    ZONE * sources.div_ceil(SOURCES).max(1).next_power_of_two()
+}
 
 /// Has nginx share the keys that are renewed among its processes.
 ///
@@ -33,9 +42,10 @@ pub unsafe fn share_keys(cf: *mut ngx_conf_t, main: &mut MainConf) -> Result<(),
     if main.shared.sources.is_empty() {
         return Ok(());
     }
+    let size = zone_size(main.shared.sources.len());
     let tenants = main.shared.sources.iter().map(|source| source.clone() as Rc<dyn Tenant<Slot>>);
     // SAFETY: cf is nginx's context; a zeroed slot is one that knows nothing.
-    unsafe { zone::add(cf, b"s3_private_bucket", ZONE, module(), tenants.collect()) }
+    unsafe { zone::add(cf, NAME, size, module(), tenants.collect()) }
 }
 
 /// As whom a location asks S3, with what its keys stand for looked up.
@@ -83,6 +93,9 @@ pub fn signing(
         Keys::Fixed(signer) => signer.authorization_len(owner.as_deref()),
         Keys::Renewed(_) => {
             Signer::longest_authorization(settings.region(), service, owner.as_deref())
+        }
+    };
+            longest + more.saturating_sub(MAX_ACCESS_KEY_ID)
         }
     };
     let presigned_expires = settings.presigned_expires.unwrap_or(300);
