@@ -76,6 +76,20 @@ def test_a_file_that_is_too_large(tmp_path, s3):  # noqa: F811
         assert n.get("/a/a").body == b"keys 1"
 
 
+def test_keys_of_a_file_that_are_longer_than_aws_s(tmp_path, origin):
+    lines = "[default]\naws_access_key_id = {}\naws_secret_access_key = hush\naws_session_token = {}\n"
+    file = secret_file(tmp_path / "keys")
+    file.write_text(lines.format("A" * 300, "hush"))
+    server = FILE.format("a", file, "default")
+    n = Nginx(tmp_path / "n", server, f"s3_private_bucket_endpoint {origin.url};")
+    with n:
+        assert n.get("/a/a").status == 200
+        assert f"Credential={'A' * 300}/" in origin.last().get("Authorization")
+    file.write_text(lines.format("A", "hush" * 2500))
+    code, text = n.check()
+    assert code == 1 and "the file: the keys are longer than 8 KiB" in text and "hush" not in text
+
+
 @pytest.mark.parametrize("setting", ["proxy_ignore_client_abort on;", "proxy_store {0}/store; root {0}/store;"])
 def test_a_client_that_leaves_behind_its_wait(tmp_path, imds, s3, setting):  # noqa: F811
     """What its location says of clients that leave holds for a request that had to wait too."""

@@ -11,11 +11,13 @@ use super::settings::{MainConf, Settings, Work};
 use super::sources;
 use crate::credentials::keys::Keys;
 use crate::credentials::slot::Slot;
+use crate::credentials::source::Kind;
 use crate::location::{module, Signing};
 use crate::nginx::zone::{self, Tenant};
 use crate::nginx::Failed;
 use crate::s3::auth::sigv4::Signer;
 use crate::s3::auth::{Auth, SigningKeys};
+use crate::s3::sources::MAX_ACCESS_KEY_ID;
 
 /// How much memory nginx shares for the keys of up to [`SOURCES`] sources, in bytes: twice what they need, as
 /// those of older configurations stay. Of what is not used, none is taken.
@@ -91,10 +93,14 @@ pub fn signing(
     let keys = work.keys(whose, settings.region(), service);
     let authorization_len = match &keys {
         Keys::Fixed(signer) => signer.authorization_len(owner.as_deref()),
-        Keys::Renewed(_) => {
-            Signer::longest_authorization(settings.region(), service, owner.as_deref())
-        }
-    };
+        Keys::Renewed(renewed) => {
+            let longest =
+                Signer::longest_authorization(settings.region(), service, owner.as_deref());
+            // In a file is what its operator wrote, whoever gave it.
+            let more = match &renewed.source.kind {
+                Kind::File { first, .. } => first.access_key_id().len(),
+                _ => 0,
+            };
             longest + more.saturating_sub(MAX_ACCESS_KEY_ID)
         }
     };
