@@ -123,3 +123,16 @@ def test_a_clock_that_is_set_back(tmp_path, imds, s3):  # noqa: F811
         n.set_clock(-600)
         wait_until(lambda: imds.fetched() >= 2, "another question")
         wait_until(lambda: n.get("/a").body == b"keys 2", "new keys")
+
+
+@pytest.mark.parametrize("variables, level", [({}, "warn"), ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1/x"}, "notice")])
+def test_default_after_an_upgrade_on_the_fly(tmp_path, variables, level):
+    """nginx leaves most of the environment behind: that the instance is asked then does not pass unnoticed."""
+    environment = variables | {"NGINX": ""}
+    server = "location / { s3_private_bucket example-bucket; s3_private_bucket_auth sigv4 default; }"
+    n = Nginx(tmp_path / "n", server, environment=environment)
+    for name in [name for name in n.environment if name.startswith("AWS_") and name not in variables]:
+        del n.environment[name]
+    assert n.check()[0] == 0
+    (line,) = [line for line in n.error_log().splitlines() if "chosen by the environment" in line]
+    assert f"[{level}]" in line and ("hands on only" in line) == (level == "warn")

@@ -2,9 +2,10 @@
 //!
 //! Nothing is asked here: what the environment says is read, and everything that can be wrong is told.
 
+use std::env;
 use std::rc::Rc;
 
-use ngx::ffi::{ngx_conf_t, NGX_LOG_NOTICE};
+use ngx::ffi::{ngx_conf_t, NGX_LOG_NOTICE, NGX_LOG_WARN};
 
 use super::blocks::{Block, Origin, Resolved, Word};
 use super::platform::{
@@ -22,6 +23,10 @@ const WAIT: usize = 5_000;
 /// The longest session of a role that another assumed role asks for, in seconds ("Role chaining", IAM User
 /// Guide).
 const CHAINED: u32 = 3_600;
+
+/// What an operator has to know of an upgrade on the fly.
+const HANDED_ON: &str =
+    "; an upgrade on the fly hands on only those AWS_ variables that an \"env\" directive names";
 
 /// The source of a file of AWS's tools, and what it held when the configuration was read.
 pub fn of_file(work: &mut Work, path: &str, profile: &str, first: Rc<Credentials>) -> Resolved {
@@ -123,8 +128,13 @@ unsafe fn make(
             if *word == Word::Default {
                 let what = chosen.map_or("AWS_ACCESS_KEY_ID", Word::text);
                 let what = format!("chosen by the environment: {what}");
+                // What says another source may be missing, and the instance's role may do more.
+                let (level, more) = match chosen == Some(Word::Instance) && is_handed_on() {
+                    true => (NGX_LOG_WARN, HANDED_ON),
+                    false => (NGX_LOG_NOTICE, ""),
+                };
                 // SAFETY: cf is nginx's context.
-                unsafe { log::of_configuration(cf, NGX_LOG_NOTICE, &block.name, what) };
+                unsafe { log::of_configuration(cf, level, &block.name, what + more) };
             }
             let Some(word) = chosen else {
                 return fixed_by_environment();
@@ -151,6 +161,11 @@ unsafe fn make(
     let wait = block.wait.unwrap_or(WAIT);
     let source = Source::new(&block.name, kind, wait, description, digest);
     Ok(Resolved::Source(Rc::new(source)))
+}
+
+/// Whether another nginx has started this one, in an upgrade on the fly.
+fn is_handed_on() -> bool {
+    env::var_os("NGINX").is_some()
 }
 
 /// The directives beside `wait` that a source has.
