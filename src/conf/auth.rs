@@ -13,6 +13,7 @@ use ngx::ngx_conf_log_error;
 
 use super::error::ConfError;
 use super::given::{parameter, text, Given};
+use crate::credentials::slot::Slot;
 use crate::nginx::pool;
 use crate::s3::auth::credentials::{Credentials, CredentialsError};
 use crate::s3::auth::secret::{is_secret_header, Secret};
@@ -232,8 +233,16 @@ unsafe fn shared_file(
 ) -> Result<(String, Rc<Credentials>), ConfError> {
     // SAFETY: cf is nginx's context.
     let (path, bytes) = unsafe { read_private(cf, "credentials", path.as_bytes()) }?;
-    let credentials = Credentials::in_file(&bytes, profile)
-        .map_err(|error| ConfError::Credentials { place: "the file", error })?;
+    let credentials =
+        Credentials::in_file(&bytes, profile)
+            .and_then(|keys| {
+                if Slot::has_room_for(&keys) {
+                    Ok(keys)
+                } else {
+                    Err(CredentialsError::TooLong)
+                }
+            })
+            .map_err(|error| ConfError::Credentials { place: "the file", error })?;
     Ok((path, Rc::new(credentials)))
 }
 

@@ -25,7 +25,7 @@ use crate::s3::sources::{container, Keys, Reply, Request, Step, HOP_LIMIT};
 use crate::s3::zeroed::Zeroed;
 
 /// The longest file that is read for a source, in bytes.
-const MOST: u64 = 64 * 1024;
+const MOST: u64 = 1024 * 1024;
 
 /// Why an attempt failed.
 #[derive(Debug, Error)]
@@ -39,6 +39,9 @@ pub enum Failure {
     /// A file that is read for it.
     #[error("cannot read the {0} file as the user of nginx's workers ({1})")]
     File(&'static str, io::Error),
+    /// Longer than any that has keys.
+    #[error("the {0} file is larger than 1 MiB")]
+    Large(&'static str),
     /// A file of AWS's tools.
     #[error("cannot use the credentials in the file: {0}")]
     Credentials(#[from] CredentialsError),
@@ -224,9 +227,13 @@ fn done(step: Step) -> Result<Keys, Failure> {
 /// Reads a small file.
 fn read(what: &'static str, path: &Path) -> Result<Zeroed, Failure> {
     // A string that grew would leave a copy of what it held.
-    let mut text = String::with_capacity(MOST as usize + 1);
-    let read = File::open(path).and_then(|file| file.take(MOST).read_to_string(&mut text));
+    let mut text = String::with_capacity(MOST as usize + 2);
+    let read = File::open(path).and_then(|file| file.take(MOST + 1).read_to_string(&mut text));
     let text = Zeroed::from(text);
-    read.map_err(|error| Failure::File(what, error))?;
-    Ok(text)
+    match read {
+        // The rest may be that of a secret.
+        Ok(len) if len as u64 > MOST => Err(Failure::Large(what)),
+        Ok(_) => Ok(text),
+        Err(error) => Err(Failure::File(what, error)),
+    }
 }

@@ -20,6 +20,8 @@ const TICK: ngx_msec_t = 1_000;
 const SHORT_TICK: ngx_msec_t = 50;
 /// How long after keys were renewed because S3 refused them that is done again at the earliest, in seconds.
 const REFUSED: i64 = 60;
+/// The longest pause, in seconds.
+const LONGEST: i64 = 7 * 24 * 3_600;
 
 /// Begins to keep the keys of sources fresh.
 ///
@@ -44,13 +46,14 @@ async fn keep_fresh(source: Rc<Source>, slot: &'static Slot, log: NonNull<ngx_lo
     let mut asker = Asker::default();
     let mut report = Report::new(&source.name, log);
     let mut refused_at = i64::MIN;
+    let mut end = end_of_pause(slot);
     while !is_exiting() && slot.is_mine(generation) {
         let now = ngx_time();
         let is_refused = slot.is_refused() && now.saturating_sub(refused_at) >= REFUSED;
         let mut pause = TICK;
         if is_base_awaited(&source, slot) {
             pause = SHORT_TICK;
-        } else if is_refused || slot.due() <= now {
+        } else if is_refused || slot.due() <= now || task::now().wrapping_sub(end) as isize >= 0 {
             if is_refused {
                 refused_at = now;
             }
@@ -60,9 +63,16 @@ async fn keep_fresh(source: Rc<Source>, slot: &'static Slot, log: NonNull<ngx_lo
                 break;
             }
             settle(&source, slot, result, &mut report);
+            end = end_of_pause(slot);
         }
         sleep(pause, log).await;
     }
+}
+
+/// When the pause of now is over, by the clock of timers: the other may be set back, and keys end all the same.
+fn end_of_pause(slot: &Slot) -> ngx_msec_t {
+    let seconds = slot.due().saturating_sub(ngx_time()).clamp(0, LONGEST);
+    task::now().wrapping_add(seconds as ngx_msec_t * 1_000)
 }
 
 /// Whether the keys that ask for these are on their way for the first time.

@@ -4,7 +4,7 @@
 
 use core::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use crate::nginx::published::Published;
+use crate::nginx::published::{Published, ROOM};
 use crate::s3::auth::credentials::Credentials;
 use crate::s3::auth::packed::{pack, unpack};
 use crate::s3::zeroed::zero;
@@ -101,12 +101,18 @@ impl Slot {
         self.generation.load(Ordering::Acquire) == generation
     }
 
+    /// Whether keys are not too long for it.
+    pub fn has_room_for(keys: &Credentials) -> bool {
+        pack(keys).len() <= ROOM
+    }
+
     /// Shows new keys, which end at `expires` and are to be renewed at `due`. Returns false for keys that are
     /// too long.
     pub fn publish(&self, keys: &Credentials, expires: Option<i64>, due: i64) -> bool {
-        self.expires.store(expires.unwrap_or(0), Ordering::Relaxed);
-        self.due.store(due, Ordering::Relaxed);
-        self.failures.store(0, Ordering::Relaxed);
+        if !Slot::has_room_for(keys) {
+            return false;
+        }
+        self.keep(expires, due);
         self.keys.publish(pack(keys).as_bytes()).is_some()
     }
 

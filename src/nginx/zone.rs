@@ -69,19 +69,19 @@ unsafe extern "C" fn init<T: Sync + 'static>(
     zone: *mut ngx_shm_zone_t,
     _: *mut c_void,
 ) -> ngx_int_t {
-    // SAFETY: nginx passes the zone whose data add() set, once for each; its memory begins with a slab
-    // pool, whose own data is ours.
+    // SAFETY: nginx passes the zone whose data add() set, once for each; its memory begins with a slab pool, whose own data
+    // is ours.
     unsafe {
         let wanted: Box<Wanted<T>> = Box::from_raw((*zone).data.cast());
         (*zone).data = ptr::null_mut();
         let pool: *mut ngx_slab_pool_t = (*zone).shm.addr.cast();
         for tenant in &wanted.tenants {
             let Some(place) = find::<T>(pool, tenant.digest()) else {
-                let name = &(*zone).shm.name;
                 ngx_log_error!(
                     NGX_LOG_EMERG,
                     (*zone).shm.log,
-                    "the shared memory \"{name}\" is full of what earlier configurations had; restart nginx"
+                    "shared memory zone \"{}\" is full of what older configurations had; restart nginx",
+                    (*zone).shm.name
                 );
                 return Status::NGX_ERROR.into();
             };

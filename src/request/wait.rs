@@ -7,9 +7,10 @@ use std::rc::Rc;
 
 use ngx::core::Status;
 use ngx::ffi::{
-    ngx_event_t, ngx_handle_read_event, ngx_http_cleanup_add, ngx_http_finalize_request,
-    ngx_http_request_empty_handler, ngx_http_request_t, ngx_http_run_posted_requests,
-    ngx_http_test_reading, ngx_int_t, ngx_msec_t, ngx_post_event, ngx_posted_events,
+    ngx_event_t, ngx_handle_read_event, ngx_http_block_reading, ngx_http_cleanup_add,
+    ngx_http_finalize_request, ngx_http_request_empty_handler, ngx_http_request_t,
+    ngx_http_run_posted_requests, ngx_http_test_reading, ngx_int_t, ngx_msec_t, ngx_post_event,
+    ngx_posted_events,
 };
 
 use crate::credentials::slot::State;
@@ -107,6 +108,8 @@ unsafe extern "C" fn look(_: *mut ngx_event_t) {
         // SAFETY: the request is one that waits, in no handler now. Others may leave the queue meanwhile.
         unsafe {
             let connection = (*r).connection;
+            // As it was. Whether a client that leaves ends the request is what its location says again.
+            (*r).read_event_handler = Some(ngx_http_block_reading);
             ngx_http_finalize_request(r, (over.handler)(r));
             ngx_http_run_posted_requests(connection);
         }

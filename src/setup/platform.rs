@@ -110,11 +110,15 @@ pub unsafe fn container(
     block: &Block,
 ) -> Result<(Kind, String), SourcesError> {
     let name = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI";
-    let uri = match variable(name) {
-        Some(path) => Uri::relative(&path)
-            .map_err(|error| SourcesError::Environment(name, error.to_string()))?,
-        None => uri_of("AWS_CONTAINER_CREDENTIALS_FULL_URI", Asked::Container)?
-            .ok_or(SourcesError::NoContainer)?,
+    let (uri, is_of_task) = match variable(name) {
+        Some(path) => {
+            let uri = Uri::relative(&path);
+            (uri.map_err(|error| SourcesError::Environment(name, error.to_string()))?, true)
+        }
+        None => {
+            let uri = uri_of("AWS_CONTAINER_CREDENTIALS_FULL_URI", Asked::Container)?;
+            (uri.ok_or(SourcesError::NoContainer)?, false)
+        }
     };
     let file = variable("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE");
     let authorization = match (file, variable("AWS_CONTAINER_AUTHORIZATION_TOKEN")) {
@@ -127,7 +131,9 @@ pub unsafe fn container(
         (None, None) => Authorization::None,
     };
     let scheme = if uri.tls { "https" } else { "http" };
-    let description = format!("container {scheme}://{}{}", uri.authority(), uri.target);
+    // ECS gives each task a path of its own, which is all that protects its keys; a cache outlives the task.
+    let target = if is_of_task { "" } else { &uri.target };
+    let description = format!("container {scheme}://{}{target}", uri.authority());
     // SAFETY: cf is nginx's context.
     let peer = unsafe { peer(cf, work, block, &uri) }?;
     let (authority, target) = (uri.authority().into(), uri.target.into());

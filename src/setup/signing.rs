@@ -11,15 +11,26 @@ use super::settings::{MainConf, Settings, Work};
 use super::sources;
 use crate::credentials::keys::Keys;
 use crate::credentials::slot::Slot;
+use crate::credentials::source::Kind;
 use crate::location::{module, Signing};
 use crate::nginx::zone::{self, Tenant};
 use crate::nginx::Failed;
 use crate::s3::auth::sigv4::Signer;
 use crate::s3::auth::{Auth, SigningKeys};
+use crate::s3::sources::MAX_ACCESS_KEY_ID;
 
-/// How much memory nginx shares for keys, in bytes: for some two hundred sources, over all reloads. Of
-/// what is not used, none is taken.
+/// How much memory nginx shares for the keys of up to [`SOURCES`] sources, in bytes: twice what they need, as
+/// those of older configurations stay. Of what is not used, none is taken.
 const ZONE: usize = 4 << 20;
+const SOURCES: usize = 100;
+
+/// Its name, which no directive of nginx can give to another zone.
+const NAME: &[u8] = b"s3_private_bucket:keys";
+
+/// How much memory so many sources have, in bytes. It seldom changes, as keys would be fetched anew.
+fn zone_size(sources: usize) -> usize {
+    ZONE * sources.div_ceil(SOURCES).max(1).next_power_of_two()
+}
 
 /// Has nginx share the keys that are renewed among its processes.
 ///
@@ -33,9 +44,10 @@ pub unsafe fn share_keys(cf: *mut ngx_conf_t, main: &mut MainConf) -> Result<(),
     if main.shared.sources.is_empty() {
         return Ok(());
     }
+    let size = zone_size(main.shared.sources.len());
     let tenants = main.shared.sources.iter().map(|source| source.clone() as Rc<dyn Tenant<Slot>>);
     // SAFETY: cf is nginx's context; a zeroed slot is one that knows nothing.
-    unsafe { zone::add(cf, b"s3_private_bucket", ZONE, module(), tenants.collect()) }
+    unsafe { zone::add(cf, NAME, size, module(), tenants.collect()) }
 }
 
 /// As whom a location asks S3, with what its keys stand for looked up.
@@ -81,8 +93,15 @@ pub fn signing(
     let keys = work.keys(whose, settings.region(), service);
     let authorization_len = match &keys {
         Keys::Fixed(signer) => signer.authorization_len(owner.as_deref()),
-        Keys::Renewed(_) => {
-            Signer::longest_authorization(settings.region(), service, owner.as_deref())
+        Keys::Renewed(renewed) => {
+            let longest =
+                Signer::longest_authorization(settings.region(), service, owner.as_deref());
+            // In a file is what its operator wrote, whoever gave it.
+            let more = match &renewed.source.kind {
+                Kind::File { first, .. } => first.access_key_id().len(),
+                _ => 0,
+            };
+            longest + more.saturating_sub(MAX_ACCESS_KEY_ID)
         }
     };
     let presigned_expires = settings.presigned_expires.unwrap_or(300);

@@ -2,9 +2,10 @@
 //!
 //! Nothing is asked here: what the environment says is read, and everything that can be wrong is told.
 
+use std::env;
 use std::rc::Rc;
 
-use ngx::ffi::{ngx_conf_t, NGX_LOG_NOTICE};
+use ngx::ffi::{ngx_conf_t, NGX_LOG_NOTICE, NGX_LOG_WARN};
 
 use super::blocks::{Block, Origin, Resolved, Word};
 use super::platform::{
@@ -23,9 +24,15 @@ const WAIT: usize = 5_000;
 /// Guide).
 const CHAINED: u32 = 3_600;
 
+/// What an operator has to know of an upgrade on the fly.
+const HANDED_ON: &str =
+    "; an upgrade on the fly hands on only those AWS_ variables that an \"env\" directive names";
+
 /// The source of a file of AWS's tools, and what it held when the configuration was read.
 pub fn of_file(work: &mut Work, path: &str, profile: &str, first: Rc<Credentials>) -> Resolved {
-    let description = format!("file {path} {profile}");
+    // Both can have spaces, and a path has no NUL: "a b" and "c" are not "a" and "b c".
+    let between = if profile.contains(' ') { '\0' } else { ' ' };
+    let description = format!("file {path}{between}{profile}");
     // No block has a name with spaces.
     if let Some((_, known)) = work.resolved.iter().find(|(known, _)| **known == *description) {
         return known.clone();
@@ -121,8 +128,13 @@ unsafe fn make(
             if *word == Word::Default {
                 let what = chosen.map_or("AWS_ACCESS_KEY_ID", Word::text);
                 let what = format!("chosen by the environment: {what}");
+                // What says another source may be missing, and the instance's role may do more.
+                let (level, more) = match chosen == Some(Word::Instance) && is_handed_on() {
+                    true => (NGX_LOG_WARN, HANDED_ON),
+                    false => (NGX_LOG_NOTICE, ""),
+                };
                 // SAFETY: cf is nginx's context.
-                unsafe { log::of_configuration(cf, NGX_LOG_NOTICE, &block.name, what) };
+                unsafe { log::of_configuration(cf, level, &block.name, what + more) };
             }
             let Some(word) = chosen else {
                 return fixed_by_environment();
@@ -149,6 +161,11 @@ unsafe fn make(
     let wait = block.wait.unwrap_or(WAIT);
     let source = Source::new(&block.name, kind, wait, description, digest);
     Ok(Resolved::Source(Rc::new(source)))
+}
+
+/// Whether another nginx has started this one, in an upgrade on the fly.
+fn is_handed_on() -> bool {
+    env::var_os("NGINX").is_some()
 }
 
 /// The directives beside `wait` that a source has.

@@ -22,6 +22,9 @@ pub enum CredentialsError {
          copy it again"
     )]
     Invalid(&'static str),
+    /// More than is kept of keys that are renewed.
+    #[error("the keys are longer than 8 KiB, as no headers may be; copy them again")]
+    TooLong,
     /// Not a file that AWS's tools could have written.
     #[error("the file is not UTF-8 text; write it again")]
     NotText,
