@@ -226,3 +226,32 @@ def test_a_listing_that_is_cut(tmp_path, origin):
             for _ in range(3):
                 r = n.get("/files/")
                 assert r.status == 502 and b"502 Bad Gateway" in r.body
+
+
+def test_a_listing_behind_a_missing_index_page_is_stored_too(tmp_path, origin):
+    location = "s3_private_bucket_autoindex html valid=1h; s3_private_bucket_index index.html; proxy_cache c; proxy_cache_valid any 1h;"
+    path = tmp_path / "n"
+    with serve(path, origin, {"": listing(("x", 1))}, location=location, http=CACHE.format(path)) as n:
+        for _ in range(3):
+            assert b"Index of" in n.get("/files/").body
+        index, root = "/example-bucket/index.html", "/example-bucket/?delimiter=%2F&list-type=2&max-keys=1000&prefix="
+        assert [r.target for r in origin.requests] == [index, root, index, index]
+        # An index page that comes is seen at once.
+        origin.answer.objects["index.html"] = b"index"
+        assert n.get("/files/").body == b"index"
+
+
+def test_a_directory_bucket_is_not_listed(tmp_path, origin):
+    with serve(tmp_path / "n", origin, {"": listing(("x", 1))}, location=f"}} location /v/ {{ s3_private_bucket $arg_b; {HTML}") as n:
+        assert n.get("/v/?b=example-bucket").status == 200
+        assert n.get("/v/?b=a--use1-az4--x-s3").status == 404
+        assert len(origin.requests) == 1
+        assert 'the folders of the directory bucket "a--use1-az4--x-s3" cannot be shown' in n.error_log()
+
+
+def test_folders_without_their_slash(tmp_path, origin):
+    with serve(tmp_path / "n", origin, {"a/": listing(("x", 1), prefix="a/")}, location=HTML + "s3_private_bucket_append_slash on;") as n:
+        r = n.get("/files/a?x=1")
+        assert (r.status, r.get("Location")) == (301, "./a/?x=1")
+        assert n.get("/files/a/").status == 200
+        assert n.get("/files/none.txt").status == 404

@@ -10,6 +10,7 @@ use super::refusal::Refusal;
 use crate::location::{Autoindex, Serving};
 use crate::nginx::bytes;
 use crate::s3::auth::sigv4::stamp::Stamp;
+use crate::s3::endpoint::is_directory_bucket;
 use crate::s3::listing::question;
 use crate::s3::object::{Key, KeyError};
 
@@ -40,6 +41,9 @@ pub unsafe fn name_folder<'a>(
     // SAFETY: the caller's promise; the memory has room for what is written, and lives as long as r.
     unsafe {
         let (name, host, in_host) = bucket(r, serving)?;
+        if is_directory_bucket(name.as_bytes()) {
+            return Err(Refusal::DirectoryBucket(name));
+        }
         let (prefix, _) = folder(r, serving)?;
         if !prefix.is_empty() {
             Key::new(prefix, serving.is_aws)?;
