@@ -7,6 +7,8 @@ for seconds, and renews them while it serves.
 
 import argparse
 import base64
+import contextlib
+import re
 import secrets
 import signal
 import struct
@@ -18,11 +20,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 from examples import credentials, example, iam, policy
-from harness import SeaweedFS, request
+from harness import LISTED, SeaweedFS, request
 
 BUCKET = "example-bucket"
 # How long keys of STS live, and for how long they are used, in seconds.
 LIFE, LOAD = 5, 20
+ANN = {"Authorization": "Basic " + base64.b64encode(b"ann:tulip").decode()}
 
 
 def png(size=96):
@@ -87,10 +90,33 @@ class Demo:
         print(f"  {'ok  ' if good else 'FAIL'}  {what}: {got}", flush=True)
         self.failed |= not good
 
-    def fill(self, prefix=""):
-        self.s3.create_bucket(BUCKET)
+    def fill(self, prefix="", bucket=BUCKET):
+        self.s3.create_bucket(bucket)
         for key, (kind, body) in FILES.items():
-            self.s3.put(BUCKET, prefix + key, body or page(), kind)
+            self.s3.put(bucket, prefix + key, body or page(), kind)
+
+    @contextlib.contextmanager
+    def folders(self):
+        """nginx with pages of the folders of a second bucket."""
+        self.fill("public/", LISTED)
+        files = {"/etc/nginx/s3-credentials": credentials(self.tmp), "/etc/nginx/htpasswd": self.password()}
+        here = [(BUCKET, LISTED), ("    s3_private_bucket_index         index.html;\n", "")]
+        with example(self.tmp / "listing", "listing.conf", self.s3.url, files, here) as n:
+            print("nginx-conf/listing.conf, without its index page:")
+            r = n.get("/")
+            self.show("nginx, asked for a folder without a password", r.status == 401, r.status)
+            r = n.get("/", headers=ANN)
+            links = re.findall('<a href="([^"]*)">', r.body.decode())
+            self.show("nginx, asked with it", r.status == 200 and len(links) == len(FILES),
+                      f"{r.status}, {' '.join(links)}")  # fmt: skip
+            good = [n.get("/" + link, headers=ANN).status for link in links]
+            self.show("where these links lead", good == [200] * len(FILES), good)
+            yield n
+
+    def password(self):
+        file = self.tmp / "htpasswd"
+        file.write_text("ann:{PLAIN}tulip\n")
+        return file
 
     def objects(self, n):
         """What nginx serves of the bucket."""
@@ -108,9 +134,11 @@ class Demo:
         r = n.get("/index.html", method="DELETE")
         self.show("nginx, asked to delete", r.status == 405, r.status)
 
-    def wait(self, n):
+    def wait(self, n, folders=None):
         if not self.once and not self.failed:
             print(f"\nOpen http://127.0.0.1:{n.port}/index.html - Ctrl-C ends it.", flush=True)
+            if folders:
+                print(f"Its folders: http://127.0.0.1:{folders.port}/ (ann, tulip)", flush=True)
             signal.sigwait({signal.SIGINT, signal.SIGTERM})
 
     def secret(self):
@@ -128,13 +156,12 @@ class Demo:
             r = n.get("/index.html")
             cache = r.get("X-Cache-Status")
             self.show("nginx, asked once more", cache == "HIT", f"{r.status}, cache {cache}")
-            self.wait(n)
+            with self.folders() as folders:
+                self.wait(n, folders)
 
     def sigv4(self):
-        password = self.tmp / "htpasswd"
-        password.write_text("ann:{PLAIN}tulip\n")
         files = {"/etc/nginx/s3-credentials": credentials(self.tmp),
-                 "/etc/nginx/htpasswd": password}  # fmt: skip
+                 "/etc/nginx/htpasswd": self.password()}  # fmt: skip
         self.fill()
         self.fill("downloads/")
         url = self.s3.url
@@ -142,8 +169,7 @@ class Demo:
             print("nginx-conf/presigned.conf:")
             r = n.get("/video.bin")
             self.show("nginx, asked without a password", r.status == 401, r.status)
-            ann = {"Authorization": "Basic " + base64.b64encode(b"ann:tulip").decode()}
-            r = n.get("/video.bin", headers=ann)
+            r = n.get("/video.bin", headers=ANN)
             target = (r.get("Location") or "").removeprefix(url)
             self.show("nginx, asked with it", r.status == 302, f"{r.status} to S3{target[:60]}...")
             host = {"Host": url.removeprefix("http://")}
@@ -156,7 +182,8 @@ class Demo:
         with example(self.tmp / "nginx", "sigv4.conf", url, files) as n:
             print("nginx-conf/sigv4.conf, with a bucket that has no policy:")
             self.objects(n)
-            self.wait(n)
+            with self.folders() as folders:
+                self.wait(n, folders)
 
     def assume_role(self):
         files = {"/etc/nginx/s3-credentials": credentials(self.tmp)}

@@ -47,6 +47,8 @@ def module(name):
     return found[0]
 
 
+# The only bucket that the reader may list.
+LISTED = "listed-example"
 WEED = ROOT / "target/venv/bin/weed"
 TIMEOUT = 30
 
@@ -538,7 +540,7 @@ class SeaweedFS:
         identities = [
             {"name": "writer", "actions": ["Admin", "Read", "List", "Tagging", "Write"],
              "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}]},
-            {"name": "reader", "actions": ["Read", *(["sts:AssumeRole"] if iam else [])],
+            {"name": "reader", "actions": ["Read", f"List:{LISTED}", *(["sts:AssumeRole"] if iam else [])],
              "credentials": [{"accessKey": READER, "secretKey": READER_SECRET}]},
         ]  # fmt: skip
         (self.dir / "s3.json").write_text(json.dumps({"identities": identities}))

@@ -8,7 +8,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=(nginx nginx-dev libnginx-mod-http-image-filter gcc libc6-dev libclang-dev libgd-dev libpcre2-dev
-    libssl-dev zlib1g-dev make mount ca-certificates curl faketime openssl python3 python3-venv util-linux)
+    libssl-dev zlib1g-dev make mount ca-certificates curl faketime openssl python3 python3-venv util-linux chromium
+    chromium-driver rclone wget)
 for kind; do
     case $kind in
     deb) packages+=(build-essential debhelper lintian) ;;

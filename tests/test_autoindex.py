@@ -8,7 +8,7 @@ import threading
 import urllib.parse
 
 import pytest
-from harness import READER, READER_SECRET, Authorization, Nginx
+from harness import READER, READER_SECRET, Authorization, Nginx, wait_until
 
 SIGNED = f"s3_private_bucket_auth sigv4 access_key_id={READER} secret_access_key=data:{READER_SECRET};"
 
@@ -226,3 +226,132 @@ def test_a_listing_that_is_cut(tmp_path, origin):
             for _ in range(3):
                 r = n.get("/files/")
                 assert r.status == 502 and b"502 Bad Gateway" in r.body
+
+
+def test_a_listing_behind_a_missing_index_page_is_stored_too(tmp_path, origin):
+    location = "s3_private_bucket_autoindex html valid=1h; s3_private_bucket_index index.html; proxy_cache c; proxy_cache_valid any 1h;"
+    path = tmp_path / "n"
+    with serve(path, origin, {"": listing(("x", 1))}, location=location, http=CACHE.format(path)) as n:
+        for _ in range(3):
+            assert b"Index of" in n.get("/files/").body
+        index, root = "/example-bucket/index.html", "/example-bucket/?delimiter=%2F&list-type=2&max-keys=1000&prefix="
+        assert [r.target for r in origin.requests] == [index, root, index, index]
+        # An index page that comes is seen at once.
+        origin.answer.objects["index.html"] = b"index"
+        assert n.get("/files/").body == b"index"
+
+
+def test_a_directory_bucket_is_not_listed(tmp_path, origin):
+    with serve(tmp_path / "n", origin, {"": listing(("x", 1))}, location=f"}} location /v/ {{ s3_private_bucket $arg_b; {HTML}") as n:
+        assert n.get("/v/?b=example-bucket").status == 200
+        assert n.get("/v/?b=a--use1-az4--x-s3").status == 404
+        assert len(origin.requests) == 1
+        assert 'the folders of the directory bucket "a--use1-az4--x-s3" cannot be shown' in n.error_log()
+
+
+def test_folders_without_their_slash(tmp_path, origin):
+    with serve(tmp_path / "n", origin, {"a/": listing(("x", 1), prefix="a/")}, location=HTML + "s3_private_bucket_append_slash on;") as n:
+        r = n.get("/files/a?x=1")
+        assert (r.status, r.get("Location")) == (301, "./a/?x=1")
+        assert n.get("/files/a/").status == 200
+        assert n.get("/files/none.txt").status == 404
+
+
+def bucket_of(*keys):
+    """What a Recorder answers that lists keys as AWS does: in the order of bytes, folders where their first key is."""
+    keys = sorted(key.encode() for key in keys)
+
+    def answer(r):
+        path, _, query = r.target.partition("?")
+        args = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
+        if "list-type" not in args:
+            key = urllib.parse.unquote_to_bytes(path.removeprefix("/example-bucket/"))
+            return (200, [], key) if key in keys else (404, [], b"<Error><Code>NoSuchKey</Code></Error>")
+        prefix, after = args["prefix"].encode(), args.get("start-after", "").encode()
+        names = []
+        for key in keys:
+            if key.startswith(prefix) and key > after:
+                name, slash, _ = key.removeprefix(prefix).partition(b"/")
+                if (name + slash) not in names:
+                    names.append(name + slash)
+        shown = names[: int(args["max-keys"])]
+        body = ""
+        for name in shown:
+            text = "".join(f"&#x{ord(c):x};" for c in (prefix + name).decode())
+            kind = ("CommonPrefixes", "Prefix") if name.endswith(b"/") else ("Contents", "Key")
+            body += f"<{kind[0]}><{kind[1]}>{text}</{kind[1]}></{kind[0]}>"
+        flag = "true" if shown != names else "false"
+        page = f"<ListBucketResult><IsTruncated>{flag}</IsTruncated>{body}</ListBucketResult>"
+        return 200, [], page.encode()
+
+    return answer
+
+
+NAMES = ["a", "a/x", "a-b", "a/y/z", "a.b/x", "a0", "b/x", "b", "\x01", "\x01/x", "\x7f", "n" * 300, "日本", "\U0010ffff", "\U0010fffe/x",
+         "\t", "c/", "c/x", "z/1"]  # fmt: skip
+
+
+@pytest.mark.parametrize("page", [1, 2, 3, 7, 1000])
+def test_pages_have_each_name_once(tmp_path, origin, page):
+    prefix = "p/"
+    with serve(tmp_path / "n", origin, location=f"s3_private_bucket_autoindex $arg_f page={page};") as n:
+        origin.answer = bucket_of(*(prefix + name for name in [*NAMES, ".hidden", ".h/x", ""]), "other", "p-/x", "p0")
+        for form in ("html", "json"):
+            seen, query, count = [], "", 0
+            while query is not None:
+                r = n.get(f"/files/p/?f={form}&" + query)
+                assert r.status == 200
+                link = r.get("Link")
+                query = re.fullmatch(r'<\?(after=[^>]*)>; rel="next"', link)[1] if link else None
+                if form == "json":
+                    seen += [entry["name"] + "/" * (entry["type"] == "directory") for entry in json.loads(r.body)]
+                else:
+                    seen += re.findall(r'<a href="(?!\?|\.\./)([^"]*)"', r.body.decode())
+                count += 1
+                assert count < 100
+            if form == "html":
+                # Each link leads to its object, or its folder.
+                for link in seen:
+                    r = n.get(f"/files/p/{link}?f=html")
+                    assert r.status == 200 and (link.endswith("/") or r.body == urllib.parse.unquote_to_bytes(f"p/{link}"))
+                seen = [urllib.parse.unquote(link) for link in seen]
+            expected = {name.partition("/")[0] + name.partition("/")[1] for name in NAMES}
+            assert sorted(seen) == sorted(expected)
+            assert page < 1000 or count == 1
+
+
+def test_access_rules_and_limits_hold_for_folders(tmp_path, origin):
+    password = tmp_path / "htpasswd"
+    password.write_text("ann:{PLAIN}tulip\n")
+    password.chmod(0o644)
+    rules = f"""auth_basic x; auth_basic_user_file {password}; limit_req zone=l; limit_except GET {{ deny all; }}
+        s3_private_bucket_index index.html; error_page 404 /none.html; error_page 401 /who.html;"""
+    http = "limit_req_zone $arg_zone zone=l:1m rate=1r/m;"
+    around = " } location = /none.html { return 404 none; } location = /who.html { return 401 who;"
+    ann = {"Authorization": "Basic YW5uOnR1bGlw"}
+    with serve(tmp_path / "n", origin, {"": listing(("x", 1))}, location=HTML + rules + around, http=http) as n:
+        r = n.get("/files/")
+        assert (r.status, r.body) == (401, b"who") and origin.requests == []
+        assert n.get("/files/?zone=a", headers=ann).status == 200
+        assert n.get("/files/?zone=a", headers=ann).status == 503
+        r = n.get("/files/none/", headers=ann)
+        assert (r.status, r.body) == (404, b"none")
+        # An index page, then a listing; both for the second folder too.
+        assert len(origin.requests) == 4
+
+
+def test_a_stale_listing_is_renewed_behind_its_answer(tmp_path, origin):
+    path = tmp_path / "n"
+    location = "s3_private_bucket_autoindex json valid=1s; proxy_cache c; proxy_cache_use_stale updating error; proxy_cache_background_update on;"
+    with serve(path, origin, {"": listing(("old", 1))}, location=location, http=CACHE.format(path)) as n:
+        assert json.loads(n.get("/files/").body)[0]["name"] == "old"
+        origin.answer.folders[""] = listing(("new", 1))
+
+        def name():
+            r = n.get("/files/")
+            assert r.status == 200
+            return json.loads(r.body)[0]["name"]
+
+        wait_until(lambda: name() == "new", "a new listing")
+        for r in origin.requests:
+            assert r.target == "/example-bucket/?delimiter=%2F&list-type=2&max-keys=1000&prefix="

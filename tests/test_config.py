@@ -28,6 +28,7 @@ SHARES = '"s3_private_bucket" shares its location with '
 EXPIRES = '"s3_private_bucket_presigned_expires" directive has an invalid time "{}"; use "1s" to "7d"'
 
 KEEPALIVE = '"s3_private_bucket_keepalive" directive has an unknown parameter '
+AUTOINDEX = '"s3_private_bucket_autoindex" directive has an unknown parameter '
 COUNT = 'use "off", or a number and "timeout=", "requests=" or "time="'
 ABOVE_0 = 'use a value above 0, or "off" to keep no connection'
 NOT_KEPT = '"s3_private_bucket" cannot keep connections open: {}; or set "s3_private_bucket_keepalive off"'
@@ -146,10 +147,28 @@ WRONG = [
     (AUTH + "s3_private_bucket example-bucket; proxy_ssl_name $arg_b; s3_private_bucket_keepalive 16;", NOT_KEPT.format('"proxy_ssl_name" has a variable, and connections must not be shared between its values; remove it')),
     (AUTH + "s3_private_bucket example-bucket; proxy_next_upstream http_503; s3_private_bucket_keepalive 16;", NOT_KEPT.format('"proxy_next_upstream" lacks "error", which a connection that S3 closes needs; add it')),
     ("s3_private_bucket_append_slash yes;", '"s3_private_bucket_append_slash" directive has an unknown parameter "yes"; use "on" or "off"'),
-    (AUTH + BUCKET + "s3_private_bucket_append_slash on;", '"s3_private_bucket" has "s3_private_bucket_append_slash" without an index; add "s3_private_bucket_index" or switch it off'),
+    (AUTH + BUCKET + "s3_private_bucket_append_slash on;", '"s3_private_bucket" has "s3_private_bucket_append_slash" without folders; add "s3_private_bucket_index" or "s3_private_bucket_autoindex", or switch it off'),
     ("s3_private_bucket_pass_headers '';", '"s3_private_bucket_pass_headers" directive has an empty argument; write names of response headers'),
     ("s3_private_bucket_pass_args;", 'invalid number of arguments in "s3_private_bucket_pass_args" directive'),
     ("s3_private_bucket_pass_args '';", '"s3_private_bucket_pass_args" directive has an empty argument; write names of query arguments'),
+    # folders as pages
+    ("s3_private_bucket_autoindex on;", AUTOINDEX + '"on"; use "html", "json", "xml", a variable or "off"'),
+    ("s3_private_bucket_autoindex jsonp;", AUTOINDEX + '"jsonp"; use "html", "json", "xml", a variable or "off"'),
+    ("s3_private_bucket_autoindex $no_such_variable;", 'unknown "no_such_variable" variable'),
+    ("s3_private_bucket_autoindex;", 'invalid number of arguments in "s3_private_bucket_autoindex" directive'),
+    ("s3_private_bucket_autoindex off page=7;", AUTOINDEX + '"page=7"; "off" takes none'),
+    *((f"s3_private_bucket_autoindex html page={page};", AUTOINDEX + f'"page={page}"; use "page=1" to "page=1000"')
+      for page in ("0", "1001", "-1", "", "many", "4294967297")),
+    ("s3_private_bucket_autoindex html exact_size=x;", AUTOINDEX + '"exact_size=x"; use "on" or "off"'),
+    ("s3_private_bucket_autoindex html localtime=;", AUTOINDEX + '"localtime="; use "on" or "off"'),
+    ("s3_private_bucket_autoindex html valid=x;", AUTOINDEX + '"valid=x"; use a time such as "valid=10s"'),
+    ("s3_private_bucket_autoindex html valid=;", AUTOINDEX + '"valid="; use a time such as "valid=10s"'),
+    ("s3_private_bucket_autoindex html valid=1s valid=2s;", AUTOINDEX + '"valid=2s"; write it once'),
+    ("s3_private_bucket_autoindex html exact_size=on exact_size=on;", AUTOINDEX + '"exact_size=on"; write it once'),
+    ("s3_private_bucket_autoindex html json;", AUTOINDEX + '"json"; use "page=", "exact_size=", "localtime=" or "valid="'),
+    ("s3_private_bucket_autoindex html pages=7;", AUTOINDEX + '"pages=7"; use "page=", "exact_size=", "localtime=" or "valid="'),
+    ("s3_private_bucket_autoindex off; s3_private_bucket_autoindex html;", '"s3_private_bucket_autoindex" directive is duplicate'),
+    (AUTH + "s3_private_bucket a--use1-az4--x-s3; s3_private_bucket_autoindex html;", '"s3_private_bucket" cannot show the folders of "a--use1-az4--x-s3", as a directory bucket lists them in no order; write "s3_private_bucket_autoindex off"'),
     # what else stands in the location
     (AUTH + BUCKET + "proxy_pass http://127.0.0.1:9;", '"s3_private_bucket" shares its location with another handler of requests; remove that, or write "proxy_pass" with "$s3_private_bucket_uri"'),
     (AUTH + BUCKET + "proxy_pass http://127.0.0.1:9$uri;", '"s3_private_bucket" shares its location with a "proxy_pass" without "$s3_private_bucket_uri"; add it'),
@@ -353,7 +372,12 @@ def test_nothing_is_said_of_a_right_configuration(tmp_path, secret):
             {SIGNED} proxy_set_header X-Own x; s3_private_bucket_presigned_expires 7d;
             s3_private_bucket_expected_owner 111122223333;
         }}
-        location /n/ {{ s3_private_bucket $host; s3_private_bucket_auth none; }}""",
+        location /n/ {{ s3_private_bucket $host; s3_private_bucket_auth none; }}
+        location /f/ {{
+            s3_private_bucket example-bucket; s3_private_bucket_append_slash on;
+            s3_private_bucket_autoindex $arg_f page=1 exact_size=off localtime=on valid=1h;
+        }}
+        location /d/ {{ s3_private_bucket a--use1-az4--x-s3; s3_private_bucket_autoindex off; }}""",
         f"s3_private_bucket_auth secret {secret}; s3_private_bucket_region eu-central-1;",
     )
     status, output = n.check()

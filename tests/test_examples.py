@@ -4,6 +4,7 @@ import base64
 import gzip
 import hashlib
 import json
+import re
 import struct
 import threading
 import time
@@ -13,7 +14,7 @@ import pytest
 from demo import png
 from examples import CONF, PLACEHOLDER, ROLE, credentials, example, iam, policy
 from harness import (
-    MODIFIED, Recorder, SeaweedFS, allow, encode, free_port, module, relay, request, tells, wait_until,
+    LISTED, MODIFIED, Recorder, SeaweedFS, allow, encode, free_port, module, relay, request, tells, wait_until,
 )  # fmt: skip
 from test_credentials import S3, Imds, Keys, zulu
 
@@ -39,8 +40,8 @@ TESTED = {
     "instance.conf", "container.conf", "web-identity.conf", "assume-role.conf",
     "sigv4.conf", "presigned.conf", "failover.conf", "precompressed.conf", "clean-urls.conf",
     "google-cloud.conf", "refresh.conf", "tenants.conf", "oauth2.conf", "signed-links.conf", "health.conf",
-    "fleet.conf", "images.conf",
-    "iam-policy.json", "bucket-policy.json", "bucket-policy-header-only.json",
+    "fleet.conf", "images.conf", "listing.conf", "listing-json.conf",
+    "iam-policy.json", "iam-policy-listing.json", "bucket-policy.json", "bucket-policy-header-only.json",
 }  # fmt: skip
 
 
@@ -329,6 +330,54 @@ def test_the_iam_policy_only_reads():
     assert objects["Resource"] == "arn:aws:s3:::example-bucket/*"
     assert (bucket["Effect"], bucket["Action"]) == ("Allow", "s3:ListBucket")
     assert bucket["Resource"] == "arn:aws:s3:::example-bucket"
+
+
+def test_the_iam_policy_of_listings_names_the_prefix():
+    objects, folders = json.loads((CONF / "iam-policy-listing.json").read_text())["Statement"]
+    assert (objects["Action"], objects["Resource"]) == ("s3:GetObject", "arn:aws:s3:::example-bucket/public/*")
+    assert (folders["Action"], folders["Resource"]) == ("s3:ListBucket", "arn:aws:s3:::example-bucket")
+    assert folders["Condition"] == {"StringLike": {"s3:prefix": "public/*"}}
+
+
+@pytest.fixture
+def listed(s3):
+    s3.create_bucket(LISTED)
+    for key in ("public/a b.txt", "public/docs/b.txt", "public/docs/.hidden", "public/site/index.html", "private/c.txt"):
+        s3.put(LISTED, key, key.encode())
+    return ("example-bucket", LISTED)
+
+
+def test_listing(run, listed, tmp_path):
+    n = run("listing.conf", replace=[listed, htpasswd(tmp_path)])
+    for target in ("/", "/docs/", "/docs/b.txt"):
+        assert n.get(target).status == 401
+    links = re.findall('<a href="([^"]*)"', n.get("/", headers=ANN).body.decode())
+    assert links == ["docs/", "site/", "a%20b.txt"]
+    links = re.findall('<a href="([^"]*)"', n.get("/docs/", headers=ANN).body.decode())
+    assert links == ["../", "b.txt"]
+    for target, status, body in [
+        ("/a%20b.txt", 200, b"public/a b.txt"),
+        ("/site/", 200, b"public/site/index.html"),
+        ("/docs", 301, None),
+        ("/docs/.hidden", 404, None),
+        ("/none/", 404, None),
+        ("/private/", 404, None),
+        ("/docs/%2e%2e/private/", 404, None),
+    ]:
+        r = n.get(target, headers=ANN)
+        assert r.status == status and body in (None, r.body), target
+
+
+def test_listing_json(run, listed):
+    n = run("listing-json.conf", replace=[listed])
+    r = n.get("/docs/", headers={"Accept": "application/json, */*;q=0.1"})
+    (entry,) = json.loads(r.body)
+    assert (entry["name"], entry["size"], r.get("Vary")) == ("b.txt", 17, "Accept")
+    r = n.get("/docs/", headers={"Accept": "text/html,application/xhtml+xml"})
+    assert (r.get("Content-Type"), r.get("Vary")) == ("text/html; charset=utf-8", "Accept")
+    assert "Accept" not in [v for k, v in n.get("/docs/b.txt").headers if k == "Vary"]
+    statuses = [line.split("|")[6] for line in n.access_log().splitlines()]
+    assert statuses == ["MISS", "HIT", "MISS"]
 
 
 def test_keepalive(run, s3, ca, tmp_path):

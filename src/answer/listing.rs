@@ -138,8 +138,13 @@ pub unsafe fn body(
     unsafe {
         let reader = &mut *reader.cast::<Reader>().as_ptr();
         if reader.is_sent {
-            swallow(chain, |_| ());
-            return (next.body)(r, ptr::null_mut());
+            // What has no bytes is of another filter: it ends the response behind what it added.
+            let mut has_bytes = false;
+            each(chain, |buf| has_bytes |= buf.last > buf.pos || buf.file_last > buf.file_pos);
+            if has_bytes {
+                swallow(chain, |_| ());
+            }
+            return (next.body)(r, if has_bytes { ptr::null_mut() } else { chain });
         }
         let mut failed = false;
         let is_last = swallow(chain, |buf| failed |= !read(r, reader, buf));
@@ -156,19 +161,28 @@ pub unsafe fn body(
     }
 }
 
-/// Takes all buffers of a chain; returns whether the last one is among them.
-unsafe fn swallow(mut chain: *mut ngx_chain_t, mut each: impl FnMut(&mut ngx_buf_t)) -> bool {
-    let mut is_last = false;
+/// Looks at each buffer of a chain.
+unsafe fn each(mut chain: *mut ngx_chain_t, mut look: impl FnMut(&mut ngx_buf_t)) {
     // SAFETY: a chain of nginx ends with NULL.
     unsafe {
         while let Some(link) = chain.as_ref() {
-            let buf = &mut *link.buf;
-            each(buf);
+            look(&mut *link.buf);
+            chain = link.next;
+        }
+    }
+}
+
+/// Takes all buffers of a chain; returns whether the last one is among them.
+unsafe fn swallow(chain: *mut ngx_chain_t, mut look: impl FnMut(&mut ngx_buf_t)) -> bool {
+    let mut is_last = false;
+    // SAFETY: the caller's chain.
+    unsafe {
+        each(chain, |buf| {
+            look(buf);
             is_last |= buf.last_buf() != 0 || buf.last_in_chain() != 0;
             buf.pos = buf.last;
             buf.file_pos = buf.file_last;
-            chain = link.next;
-        }
+        });
     }
     is_last
 }

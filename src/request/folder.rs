@@ -8,8 +8,11 @@ use super::name::{bucket, folder};
 use super::object::{Answer, Object};
 use super::refusal::Refusal;
 use crate::location::{Autoindex, Serving};
-use crate::nginx::bytes;
+use crate::nginx::pool::concat;
+use crate::nginx::{bytes, Failed};
 use crate::s3::auth::sigv4::stamp::Stamp;
+use crate::s3::endpoint::is_directory_bucket;
+use crate::s3::folder::with_slash;
 use crate::s3::listing::question;
 use crate::s3::object::{Key, KeyError};
 
@@ -22,6 +25,29 @@ pub unsafe fn is_for_folder(r: *mut ngx_http_request_t, serving: &Serving) -> bo
     let key = unsafe { folder(r, serving) };
     // What is refused is refused as the object that it is not.
     key.is_ok_and(|(_, rest)| rest.is_empty() || rest.ends_with(b"/"))
+}
+
+/// Where a request is redirected whose path is the location's without a slash at its end: links of a page there
+/// would lead beside the folder. An empty key of other paths is what an operator wrote.
+///
+/// # Errors
+/// When memory ran out.
+///
+/// # Safety
+/// `r` is a valid request of a location with this `serving`, and outlives the result.
+pub unsafe fn with_its_slash(
+    r: *mut ngx_http_request_t,
+    serving: &Serving,
+) -> Result<Option<ngx_str_t>, Failed> {
+    // SAFETY: the strings are the request's.
+    unsafe {
+        let uri = bytes((*r).uri);
+        if serving.key.is_some() || uri.ends_with(b"/") {
+            return Ok(None);
+        }
+        let parts = with_slash((*r).unparsed_uri.as_bytes(), uri);
+        parts.map(|parts| concat(r, parts)).transpose()
+    }
 }
 
 /// Works out what a request for a folder asks S3 for, as [`super::name::name_object`] does.
@@ -40,6 +66,9 @@ pub unsafe fn name_folder<'a>(
     // SAFETY: the caller's promise; the memory has room for what is written, and lives as long as r.
     unsafe {
         let (name, host, in_host) = bucket(r, serving)?;
+        if is_directory_bucket(name.as_bytes()) {
+            return Err(Refusal::DirectoryBucket(name));
+        }
         let (prefix, _) = folder(r, serving)?;
         if !prefix.is_empty() {
             Key::new(prefix, serving.is_aws)?;

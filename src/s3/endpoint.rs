@@ -179,6 +179,12 @@ pub fn is_bucket_name(name: &[u8]) -> bool {
         && !core::str::from_utf8(name).is_ok_and(|n| n.parse::<Ipv4Addr>().is_ok())
 }
 
+/// Returns whether `name` is that of a directory bucket ("Directory bucket naming rules", S3 User Guide), which
+/// lists its keys in no order.
+pub fn is_directory_bucket(name: &[u8]) -> bool {
+    name.ends_with(b"--x-s3")
+}
+
 /// Returns whether `name` can be an AWS region or an S3-compatible service's word for one:
 /// letters, digits, `-` and `_`.
 pub fn is_region(name: &str) -> bool {
@@ -291,6 +297,8 @@ mod tests {
         ] {
             assert!(!is_bucket_name(bad.as_bytes()), "{bad}");
         }
+        assert!(is_directory_bucket(b"example--use1-az4--x-s3"));
+        assert!(!is_directory_bucket(b"example-x-s3") && !is_directory_bucket(b"a--x-s3-b"));
         assert!(is_region("eu-central-1") && !is_region("eu central") && !is_region(""));
     }
 }

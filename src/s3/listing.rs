@@ -15,6 +15,7 @@ pub use page::Page;
 use page::Told;
 use thiserror::Error;
 
+use crate::s3::object::MAX_KEY;
 use crate::s3::time;
 use crate::s3::xml::{Event, Parser, XmlError};
 
@@ -24,6 +25,9 @@ pub const MAX_XML: usize = 8 << 20;
 
 /// The longest text of an element that is no key, in bytes.
 const MAX_VALUE: usize = 64;
+
+/// The longest of [`Field::Token`], when it is one that is read.
+const MAX_TOKEN: usize = MAX_KEY;
 
 /// Why an answer is no page.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -59,6 +63,7 @@ pub struct Listing {
     key: Option<usize>,
     told: Told,
     is_truncated: bool,
+    token: Vec<u8>,
     page: Page,
 }
 
@@ -81,6 +86,8 @@ enum Field {
     LastModified,
     Size,
     IsTruncated,
+    /// `NextContinuationToken`, which some servers take from their last key.
+    Token,
     Code,
 }
 
@@ -98,6 +105,7 @@ impl Listing {
             key: None,
             told: Told::default(),
             is_truncated: false,
+            token: Vec::new(),
             page: Page::default(),
         }
     }
@@ -137,7 +145,8 @@ impl Listing {
     /// The reason of [`ListingError`] why it is none.
     pub fn finish(self) -> Result<Page, ListingError> {
         self.parser.finish()?;
-        let page = self.page.finish(self.is_truncated, &self.prefix, &self.after);
+        let token = self.is_truncated.then_some(&*self.token);
+        let page = self.page.finish(token, &self.prefix, &self.after);
         page.ok_or(ListingError::NoNext)
     }
 
@@ -165,6 +174,7 @@ impl Listing {
                 Field::None
             }
             (Place::Result, b"IsTruncated") => Field::IsTruncated,
+            (Place::Result, b"NextContinuationToken") => Field::Token,
             (Place::Outside, b"ListBucketResult") => {
                 self.place = Place::Result;
                 Field::None
@@ -186,7 +196,7 @@ impl Listing {
             Field::None => (),
             Field::Key => self.page.names().extend_from_slice(text),
             // Not more of it than tells that it is too long.
-            _ => self.value.extend(text.iter().take(MAX_VALUE + 1 - self.value.len())),
+            _ => self.value.extend(text.iter().take(MAX_TOKEN + 1 - self.value.len())),
         }
     }
 
@@ -216,6 +226,8 @@ impl Listing {
             Field::LastModified => self.told.mtime = time::seconds(value),
             Field::Size => self.told.size = number(value).unwrap_or(0),
             Field::IsTruncated => self.is_truncated = matches!(value, b"true" | b"1"),
+            Field::Token if text.len() <= MAX_TOKEN => self.token = text.to_vec(),
+            Field::Token => (),
             Field::Code => return Err(refused(value)),
         }
         Ok(())
@@ -316,6 +328,10 @@ mod tests {
         format!("<CommonPrefixes><Prefix>{key}</Prefix></CommonPrefixes>")
     }
 
+    fn token(token: &str) -> String {
+        format!("<NextContinuationToken>{token}</NextContinuationToken>")
+    }
+
     const MORE: &str = "<IsTruncated>true</IsTruncated>";
 
     /// The order of elements, white space and escapes of each server, and what is to be read of it.
@@ -355,12 +371,12 @@ mod tests {
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?><ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>b</Name><Prefix></Prefix><MaxKeys>1000</MaxKeys><Delimiter>/</Delimiter><IsTruncated>false</IsTruncated><Contents><Key>x</Key><LastModified>2023-05-01T10:00:00.123Z</LastModified><ETag>&quot;0&quot;</ETag><Size>7</Size><StorageClass>STANDARD</StorageClass></Contents><CommonPrefixes><Prefix>d/</Prefix><KeyCount>1</KeyCount><StartAfter>c</StartAfter></CommonPrefixes><CommonPrefixes><Prefix>e/</Prefix><KeyCount>1</KeyCount><StartAfter>c</StartAfter></CommonPrefixes></ListBucketResult>",
             "d/ e/ x:7@1682935200 next= dropped=0 there",
         ),
-        // SeaweedFS, after ListBucketResultV2 in its weed/s3api: the tokens last, folders in no order.
+        // SeaweedFS, after ListBucketResultV2 in its weed/s3api: the tokens last, folders in the order of their names without the slash.
         (
             "p/",
             "",
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>b</Name><Prefix>p/</Prefix><MaxKeys>3</MaxKeys><Delimiter>/</Delimiter><IsTruncated>true</IsTruncated><Contents><Key>p/a</Key><ETag>&#34;0cc175b9c0f1b6a831c399e269772661&#34;</ETag><Size>1</Size><Owner><ID></ID><DisplayName></DisplayName></Owner><StorageClass>STANDARD</StorageClass><LastModified>2026-11-25T22:00:00Z</LastModified></Contents><CommonPrefixes><Prefix>p/d/</Prefix></CommonPrefixes><CommonPrefixes><Prefix>p/d-e/</Prefix></CommonPrefixes><ContinuationToken></ContinuationToken><NextContinuationToken>p/d-e/</NextContinuationToken><KeyCount>3</KeyCount><StartAfter></StartAfter></ListBucketResult>",
-            "d/ d-e/ a:1@1795644000 next=d/ dropped=0 there",
+            "d/ d-e/ a:1@1795644000 next=d-e/ dropped=0 there",
         ),
         // Garage, after its api/s3/list.rs, where the folder that start-after names comes again.
         (
@@ -453,6 +469,23 @@ mod tests {
                 MORE.to_owned() + &file("p/a") + &folder("p/b//c/") + &file("q/c"),
                 "a:0 next=a dropped=2 there",
             ),
+            // Tokens that are the last name, and others.
+            (
+                MORE.to_owned() + &folder("p/a/") + &folder("p/a-b/") + &token("p/a-b/"),
+                "a/ a-b/ next=a-b/ dropped=0 there",
+            ),
+            (
+                token("a.b") + MORE + &folder("p/a/") + &file("p/a.b"),
+                "a/ a.b:0 next=a.b dropped=0 there",
+            ),
+            (
+                token(&"a".repeat(1025)) + MORE + &folder("p/a/") + &folder("p/a-b/"),
+                "a/ a-b/ next=a/ dropped=0 there",
+            ),
+            (token("q/b") + MORE + &file("p/a") + &file("q/b"), "a:0 next=a dropped=1 there"),
+            (token("..") + MORE + &file("p/..") + &file("p/a"), "a:0 next=a dropped=0 there"),
+            (token("") + MORE + &file("p/a"), "a:0 next=a dropped=0 there"),
+            (token("a") + &file("p/a"), "a:0 next= dropped=0 there"),
             // Behind those no page can begin.
             (
                 MORE.to_owned() + &file("p/-") + &file("p/..") + &folder("p//"),

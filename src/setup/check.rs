@@ -9,7 +9,7 @@ use crate::location::Bucket;
 use crate::log;
 use crate::nginx::upstream::{self, is_local};
 use crate::s3::auth::Auth;
-use crate::s3::endpoint::Addressing;
+use crate::s3::endpoint::{is_directory_bucket, Addressing};
 
 /// Checks a location's directives, and warns of a secret that travels in clear.
 ///
@@ -30,8 +30,14 @@ pub unsafe fn check(cf: *mut ngx_conf_t, settings: &Settings) -> Result<(), Setu
             return Err(SetupError::Backslash(String::from_utf8_lossy(prefix).into_owned()));
         }
     }
-    if settings.append_slash == Some(true) && settings.index.is_none() {
+    let lists = matches!(settings.autoindex, Some(Some(_)));
+    if settings.append_slash == Some(true) && settings.index.is_none() && !lists {
         return Err(SetupError::NoIndex);
+    }
+    if let (true, Some(name)) = (lists, constant_name(&settings.bucket)) {
+        if is_directory_bucket(name) {
+            return Err(SetupError::DirectoryBucket(String::from_utf8_lossy(name).into_owned()));
+        }
     }
     // SAFETY: the caller's promise.
     let local = match (unsafe { group(cf, &setting) }, &setting.upstream) {
@@ -49,6 +55,13 @@ pub unsafe fn check(cf: *mut ngx_conf_t, settings: &Settings) -> Result<(), Setu
         unsafe { log::of_location(cf, NGX_LOG_WARN, warning, &settings.bucket.place()) };
     }
     Ok(())
+}
+
+fn constant_name(bucket: &BucketSetting) -> Option<&'static [u8]> {
+    match bucket {
+        BucketSetting::On(bucket, _) => bucket.name.constant(),
+        _ => None,
+    }
 }
 
 fn constant_prefix(bucket: &BucketSetting) -> Option<&'static [u8]> {

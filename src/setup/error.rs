@@ -43,12 +43,18 @@ pub enum SetupError {
     /// A variable that cannot be used.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// A redirect to an index page that is not served.
+    /// A redirect to a folder that is not served.
     #[error(
-        "has \"s3_private_bucket_append_slash\" without an index; add \"s3_private_bucket_index\" or \
-         switch it off"
+        "has \"s3_private_bucket_append_slash\" without folders; add \"s3_private_bucket_index\" or \
+         \"s3_private_bucket_autoindex\", or switch it off"
     )]
     NoIndex,
+    /// Pages begin behind the last name of the one before.
+    #[error(
+        "cannot show the folders of \"{0}\", as a directory bucket lists them in no order; write \
+         \"s3_private_bucket_autoindex off\""
+    )]
+    DirectoryBucket(String),
     /// A bucket in front of an address is not a host name.
     #[error(
         "cannot put the bucket before the address \"{0}\"; use \"s3_private_bucket_addressing \

@@ -22,10 +22,11 @@ const NAME: usize = 50;
 const DATE: usize = 17;
 const SPACES: [u8; NAME] = [b' '; NAME];
 
-// On a telephone lines are broken, even inside of long names.
+// Lines are broken, even inside of long names. On a telephone there are no columns, and room for a finger.
 const HEAD: &[u8] = b"<!DOCTYPE html>\r\n<html>\r\n<head><meta charset=\"utf-8\">\
     <meta name=\"viewport\" content=\"width=device-width\">\
-    <style>h1,pre{overflow-wrap:anywhere}pre{white-space:pre-wrap}</style>\r\n<title>Index of ";
+    <style>h1,pre{overflow-wrap:anywhere}pre{white-space:pre-wrap}\
+    @media(max-width:45em){pre{white-space:pre-line;line-height:2}}</style>\r\n<title>Index of ";
 
 /// Appends the page.
 pub fn write(page: &Page, view: &View, out: &mut Vec<u8>) {

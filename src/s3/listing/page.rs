@@ -92,11 +92,12 @@ impl Page {
         }
     }
 
-    /// Orders the entries, finds where the next page begins, and leaves out what is not shown. `None`
-    /// when there is a next page, `is_truncated`, but no name that it could begin behind.
+    /// Orders the entries, finds where the next page begins, and leaves out what is not shown. `token` is what
+    /// the server calls its next page, if there is one. `None` when there is one, but no name that it could
+    /// begin behind.
     pub(super) fn finish(
         mut self,
-        is_truncated: bool,
+        token: Option<&[u8]>,
         prefix: &[u8],
         after: &[u8],
     ) -> Option<Page> {
@@ -113,7 +114,7 @@ impl Page {
                 entries.dedup_by(|a, b| bare(a) == bare(b));
             }
         }
-        if is_truncated {
+        if let Some(token) = token {
             // Before anything is left out: what is hidden must not come again.
             let mut greatest: &[u8] = b"";
             for entry in files.iter().rev().chain(folders.iter().rev()) {
@@ -124,7 +125,12 @@ impl Page {
             if greatest.is_empty() || greatest == after {
                 return None;
             }
-            *next = greatest.to_vec();
+            // A server that orders folders without their slash may have sent a smaller one last. The token of
+            // such servers is its key.
+            let last = token.strip_prefix(prefix).unwrap_or(token);
+            let is_last = |entry: &Entry| name(entry) == last && last != after;
+            let is_here = folders.iter().chain(&*files).any(is_last) && is_name(prefix, last);
+            *next = if is_here { last } else { greatest }.to_vec();
         }
         for entries in [folders, files] {
             // Empty, `.` and `..` ones too, which no link can lead to.

@@ -39,8 +39,10 @@ pub fn is_name(prefix: &[u8], name: &[u8]) -> bool {
 }
 
 /// Appends the query that asks for a page: at most `max_keys` entries of the folder `prefix`, behind
-/// the name `after`, if it is not empty. Its arguments are encoded and sorted as they are signed.
+/// the name `after`, if it is not empty; two on the first page at least. Its arguments are encoded and sorted as they are signed.
 pub fn write(prefix: &[u8], after: &[u8], max_keys: u32, out: &mut Vec<u8>) {
+    // The first page can begin with the folder's own object, behind which no page begins.
+    let max_keys = if after.is_empty() { max_keys.max(2) } else { max_keys };
     out.extend_from_slice(b"delimiter=%2F&list-type=2&max-keys=");
     out.extend_from_slice(max_keys.to_string().as_bytes());
     out.extend_from_slice(b"&prefix=");
@@ -94,6 +96,11 @@ mod tests {
             let mut out = Vec::new();
             write(prefix.as_bytes(), after.as_bytes(), 1000, &mut out);
             assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+        for (after, expected) in [("", "max-keys=2&"), ("a", "max-keys=1&")] {
+            let mut out = Vec::new();
+            write(b"p/", after.as_bytes(), 1, &mut out);
+            assert!(String::from_utf8(out).unwrap().contains(expected));
         }
     }
 
