@@ -62,6 +62,9 @@ pub unsafe fn bucket(
                 if !is_bucket_name(name.as_bytes()) {
                     return Err(Refusal::Bucket(name));
                 }
+                if serving.accelerates && name.as_bytes().contains(&b'.') {
+                    return Err(Refusal::Dot(name));
+                }
                 name
             }
         };

@@ -31,6 +31,12 @@ pub enum Refusal {
     /// A variable that does not hold a bucket's name.
     #[error("the bucket name \"{}\" is not valid", .0.as_bytes().escape_ascii())]
     Bucket(ngx_str_t),
+    /// A name that an accelerated endpoint does not take.
+    #[error(
+        "the bucket name \"{}\" has a dot, which \"accelerate\" does not take",
+        .0.as_bytes().escape_ascii()
+    )]
+    Dot(ngx_str_t),
     /// A variable without a value, so that the client would write a segment of the prefix, or that
     /// leaves nothing for keys to begin with.
     #[error("the prefix \"{}\" has an empty segment", .0.as_bytes().escape_ascii())]
@@ -70,7 +76,7 @@ impl Refusal {
             Refusal::Key(
                 KeyError::Nul | KeyError::DotSegment | KeyError::Backslash | KeyError::NotText,
             ) => NGX_HTTP_BAD_REQUEST,
-            Refusal::Bucket(_) | Refusal::Prefix(_) => NGX_HTTP_NOT_FOUND,
+            Refusal::Bucket(_) | Refusal::Dot(_) | Refusal::Prefix(_) => NGX_HTTP_NOT_FOUND,
             Refusal::Keys(_) => NGX_HTTP_SERVICE_UNAVAILABLE,
             Refusal::NotSigned | Refusal::Nginx => NGX_HTTP_INTERNAL_SERVER_ERROR,
         };
@@ -92,7 +98,7 @@ impl Refusal {
             Refusal::Method | Refusal::NoMethod | Refusal::Key(_) | Refusal::After(_) => {
                 NGX_LOG_INFO
             }
-            Refusal::Bucket(_) | Refusal::Prefix(_) => NGX_LOG_ERR,
+            Refusal::Bucket(_) | Refusal::Dot(_) | Refusal::Prefix(_) => NGX_LOG_ERR,
             Refusal::NotSigned | Refusal::Keys(_) | Refusal::Nginx => NGX_LOG_ERR,
         }
     }
