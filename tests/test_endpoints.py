@@ -139,6 +139,16 @@ def test_the_default_endpoint_is_that_of_the_access_point(tmp_path, stub):
         assert seen(stub) == (f"example-bucket.{names[1]}", "/key", "eu-west-1")
 
 
+def test_an_inherited_endpoint_is_that_of_the_locations_region(tmp_path, stub):
+    server = f"""s3_private_bucket_endpoint aws dualstack upstream=stub; s3_private_bucket_region us-west-2;
+        location /a/ {{ s3_private_bucket example-bucket; {UNVERIFIED} }}
+        location /b/ {{ s3_private_bucket example-bucket; s3_private_bucket_region cn-north-1; {UNVERIFIED} }}"""
+    with Nginx(tmp_path, server, through(stub, "stub")) as n:
+        for target, region, suffix in [("/a/key", "us-west-2", ""), ("/b/key", "cn-north-1", ".cn")]:
+            assert n.get(target).status == 200
+            assert seen(stub) == (f"example-bucket.s3.dualstack.{region}.amazonaws.com{suffix}", "/key", region)
+
+
 def test_access_points_stand_before_an_endpoint_that_has_a_url(tmp_path, stub):
     """That of a VPC, for one."""
     url = "https://accesspoint.vpce-1a2b-3c4d.s3.eu-west-1.vpce.amazonaws.com"

@@ -130,6 +130,12 @@ mod tests {
             (KeyError::Empty.into(), 404, NGX_LOG_INFO, "the object key is empty"),
             (KeyError::Nul.into(), 400, NGX_LOG_INFO, "the object key has a NUL byte"),
             (Refusal::Bucket(text), 404, NGX_LOG_ERR, "the bucket name \"a\\nb\" is not valid"),
+            (
+                Refusal::Dot(text),
+                404,
+                NGX_LOG_ERR,
+                "the bucket name \"a\\nb\" has a dot, which \"accelerate\" does not take",
+            ),
             (Refusal::Prefix(text), 404, NGX_LOG_ERR, "the prefix \"a\\nb\" has an empty segment"),
             (Failed.into(), 500, NGX_LOG_ERR, "the request could not be prepared"),
         ] {
