@@ -44,7 +44,7 @@ static DIRECTIVES: [Directive; 15] = [
     Directive(c"s3_private_bucket_region", EVERYWHERE | NGX_CONF_TAKE1, |to, given| {
         once(&mut to.region, values::region(given)?)
     }),
-    Directive(c"s3_private_bucket_endpoint", EVERYWHERE | NGX_CONF_TAKE12, |to, given| {
+    Directive(c"s3_private_bucket_endpoint", EVERYWHERE | NGX_CONF_1MORE, |to, given| {
         once(&mut to.endpoint, values::endpoint(given)?)
     }),
     Directive(c"s3_private_bucket_addressing", EVERYWHERE | NGX_CONF_TAKE1, |to, given| {

@@ -7,12 +7,8 @@ use ngx::ffi::{ngx_http_request_t, ngx_int_t, NGX_HTTP_MOVED_PERMANENTLY};
 use ngx::ngx_string;
 
 use crate::answer::judge::watch;
-<<<<<<< HEAD
 use crate::location::{location, Location, Serving};
-=======
-use crate::location::{location, Serving};
 use crate::nginx::headers::add;
->>>>>>> ecfc140846b0b1c9937dd91c3ed2270212d14782
 use crate::request::asked::{has_condition, method};
 use crate::request::folder::{is_for_folder, name_folder, with_its_slash};
 use crate::request::name::name_object;
@@ -57,7 +53,6 @@ unsafe extern "C" fn proceed(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: handle() has seen the request.
     unsafe {
         let location = location(r);
-<<<<<<< HEAD
         match location.serving.as_deref() {
             Some(serving) => answer(r, location, serving),
             None => Status::NGX_DECLINED.into(),
@@ -70,16 +65,11 @@ unsafe extern "C" fn proceed(r: *mut ngx_http_request_t) -> ngx_int_t {
 unsafe fn answer(r: *mut ngx_http_request_t, location: &Location, serving: &Serving) -> ngx_int_t {
     // SAFETY: r is a valid request of the location.
     unsafe {
-=======
-        let Some(serving) = location.serving.as_deref() else {
-            return Status::NGX_DECLINED.into();
-        };
         if serving.autoindex.is_some() {
             if let Some(rc) = redirect(r, serving) {
                 return rc;
             }
         }
->>>>>>> ecfc140846b0b1c9937dd91c3ed2270212d14782
         match refuse_or_name(r, serving) {
             Ok(object) => {
                 let object = ptr::from_mut(object);
@@ -101,9 +91,6 @@ unsafe fn answer(r: *mut ngx_http_request_t, location: &Location, serving: &Serv
     }
 }
 
-<<<<<<< HEAD
-#[inline(always)]
-=======
 /// Redirects a request for a location's own folder without its slash.
 unsafe fn redirect(r: *mut ngx_http_request_t, serving: &Serving) -> Option<ngx_int_t> {
     // SAFETY: r is a valid request, whose response has not begun.
@@ -116,7 +103,7 @@ unsafe fn redirect(r: *mut ngx_http_request_t, serving: &Serving) -> Option<ngx_
     }
 }
 
->>>>>>> ecfc140846b0b1c9937dd91c3ed2270212d14782
+#[inline(always)]
 unsafe fn refuse_or_name<'a>(
     r: *mut ngx_http_request_t,
     serving: &Serving,

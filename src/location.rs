@@ -84,6 +84,8 @@ pub struct Serving {
     pub host: Host,
     pub addressing: Addressing,
     pub is_aws: bool,
+    /// Whether the endpoint takes no bucket with a dot in its name.
+    pub accelerates: bool,
     pub pass_args: Rc<[Box<[u8]>]>,
     pub pass_headers: Rc<[Box<[u8]>]>,
     /// Whether clients see nginx's errors and not S3's.

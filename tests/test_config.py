@@ -27,6 +27,12 @@ SIGNED = BUCKET + "s3_private_bucket_auth sigv4 access_key_id=a secret_access_ke
 SHARES = '"s3_private_bucket" shares its location with '
 EXPIRES = '"s3_private_bucket_presigned_expires" directive has an invalid time "{}"; use "1s" to "7d"'
 
+ARN = "arn:aws:s3:eu-west-1:123456789012:accesspoint/reports"
+AN_ARN = '"s3_private_bucket" directive has an invalid ARN "{}": '
+AWS = AUTH + "s3_private_bucket_endpoint aws "
+AWS_WORDS = '"s3_private_bucket_endpoint" directive has an unknown parameter "{}"; {}'
+NOT_AT_AWS = '"s3_private_bucket" cannot go to that "s3_private_bucket_endpoint": '
+
 KEEPALIVE = '"s3_private_bucket_keepalive" directive has an unknown parameter '
 AUTOINDEX = '"s3_private_bucket_autoindex" directive has an unknown parameter '
 COUNT = 'use "off", or a number and "timeout=", "requests=" or "time="'
@@ -58,7 +64,34 @@ WRONG = [
     ("s3_private_bucket abc; s3_private_bucket def;", '"s3_private_bucket" directive is duplicate'),
     (AUTH + "s3_private_bucket $no_such_variable;", 'unknown "no_such_variable" variable'),
     (("s3_private_bucket abc;", ""), '"s3_private_bucket" directive is not allowed here'),
+    # access points
+    *((f"s3_private_bucket {arn};", AN_ARN.format(arn) + why) for arn, why in (
+        ("arn:aws:s3:::example-bucket", "it must be arn:aws:s3:region:account:accesspoint/name; a bucket is written as its name"),
+        ("arn:aws:s3-object-lambda:eu-west-1:123456789012:accesspoint/reports", "access points of Object Lambda are not served by ARN; write the alias (--ol-s3)"),
+        ("arn:aws:s3-outposts:eu-west-1:123456789012:outpost/op-1/accesspoint/reports", "access points of S3 on Outposts are not served; use one of a region"),
+        ("arn:aws:s3::123456789012:accesspoint/mfzwi23gnjvgw.mrap", "Multi-Region Access Points take signatures of version 4A only; use one of a region"),
+        ("arn:aws:s3:eu_west:123456789012:accesspoint/reports", "the region is not valid"),
+        ("arn:aws:s3:cn-north-1:123456789012:accesspoint/reports", 'the region is in the partition "aws-cn"; write that behind "arn:"'),
+        ("arn:aws:s3:eu-west-1:12345:accesspoint/reports", "the account must have 12 digits"),
+        ("arn:aws:s3:eu-west-1:123456789012:accesspoint/a.b", 'the name must have 3 to 50 characters a-z, 0-9 and "-"'),
+    )),
+    (AUTH + f"s3_private_bucket {ARN}; s3_private_bucket_addressing path;", '"s3_private_bucket" has an access point, which stands in the host name; remove "s3_private_bucket_addressing path"'),
+    (AUTH + f"s3_private_bucket {ARN}; s3_private_bucket_endpoint http://127.0.0.1;", '"s3_private_bucket" cannot put the access point before the address "127.0.0.1"; use an endpoint with a host name'),
     # region, endpoint, addressing
+    ("s3_private_bucket_endpoint aws ipv6;", AWS_WORDS.format("ipv6", 'use "dualstack", "fips", "accelerate" or "upstream=name"')),
+    ("s3_private_bucket_endpoint aws upstream=;", AWS_WORDS.format("upstream=", 'use "dualstack", "fips", "accelerate" or "upstream=name"')),
+    ("s3_private_bucket_endpoint aws fips dualstack fips;", AWS_WORDS.format("fips", "write it once")),
+    ("s3_private_bucket_endpoint aws upstream=a upstream=b;", AWS_WORDS.format("upstream=b", "write it once")),
+    ("s3_private_bucket_endpoint https://h dualstack;", AWS_WORDS.format("dualstack", 'use "upstream=name"')),
+    ("s3_private_bucket_endpoint https://h upstream=a b;", AWS_WORDS.format("b", 'use "upstream=name"')),
+    ("s3_private_bucket_endpoint;", 'invalid number of arguments in "s3_private_bucket_endpoint" directive'),
+    ("s3_private_bucket_endpoint aws accelerate fips;", '"s3_private_bucket_endpoint" directive has an invalid value "accelerate"; AWS has none with "fips"; remove one of them'),
+    (AWS + "fips; s3_private_bucket abc; s3_private_bucket_region cn-north-1;", NOT_AT_AWS + 'AWS has no endpoint with "fips" in the region "cn-north-1"; remove that'),
+    (AWS + "accelerate; s3_private_bucket abc; s3_private_bucket_region us-gov-east-1;", NOT_AT_AWS + 'AWS has no endpoint with "accelerate" in the region "us-gov-east-1"; remove that'),
+    (AWS + "accelerate; s3_private_bucket $arg_b; s3_private_bucket_addressing path;", NOT_AT_AWS + '"accelerate" needs the bucket in the host name; remove "s3_private_bucket_addressing path"'),
+    (AWS + "accelerate; s3_private_bucket a.bc;", NOT_AT_AWS + '"accelerate" needs a bucket without a dot in its name, which "a.bc" has; remove it'),
+    (AWS + f"accelerate; s3_private_bucket {ARN};", NOT_AT_AWS + '"accelerate" is for buckets, and not for access points; remove it'),
+    (AWS + "upstream=none; s3_private_bucket abc;", '"s3_private_bucket" needs the upstream group "none"; define it with "upstream none { ... }"'),
     ("s3_private_bucket_region 'eu west';", '"s3_private_bucket_region" directive has an invalid region "eu west"; use a name such as "eu-central-1"'),
     ("s3_private_bucket_region '';", '"s3_private_bucket_region" directive has an invalid region ""; use a name such as "eu-central-1"'),
     ("s3_private_bucket_region a; s3_private_bucket_region b;", '"s3_private_bucket_region" directive is duplicate'),

@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use crate::nginx::Failed;
+use crate::s3::access_point::ArnError;
 use crate::s3::auth::credentials::CredentialsError;
 use crate::s3::auth::secret::SecretError;
 use crate::s3::endpoint::EndpointError;
@@ -44,6 +45,9 @@ pub enum ConfError {
          a-z, 0-9, \".\" and \"-\""
     )]
     Bucket(String),
+    /// An ARN that cannot be served.
+    #[error("has an invalid ARN \"{arn}\": {error}")]
+    Arn { arn: String, error: ArnError },
     /// A prefix that no key begins with, or that leaves itself.
     #[error("has an invalid prefix \"{value}\"; {cure}")]
     Prefix { value: String, cure: &'static str },

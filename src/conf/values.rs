@@ -1,5 +1,6 @@
 //! What the arguments of each directive mean.
 
+use core::mem;
 use std::rc::Rc;
 
 use ngx::ffi::{ngx_parse_time, ngx_str_t};
@@ -8,11 +9,13 @@ use super::error::ConfError;
 use super::given::{parameter, text, Given};
 use crate::location::Bucket;
 use crate::nginx::value::Value;
+use crate::s3::access_point::AccessPoint;
+use crate::s3::aws::Features;
 use crate::s3::endpoint::{is_bucket_name, is_region, Addressing, Endpoint};
 use crate::s3::object::{has_dot_segment, Key, MAX_KEY};
 use crate::setup::groups::Keepalive;
 use crate::setup::place::Place;
-use crate::setup::settings::{AutoindexSetting, BucketSetting, EndpointSetting};
+use crate::setup::settings::{AutoindexSetting, BucketSetting, EndpointSetting, Service};
 
 /// `s3_private_bucket`
 pub fn bucket(given: &Given) -> Result<BucketSetting, ConfError> {
@@ -27,8 +30,16 @@ pub fn bucket(given: &Given) -> Result<BucketSetting, ConfError> {
         };
     }
     let name = given.compile(args[0].as_bytes())?;
-    if name.constant().is_some_and(|n| !is_bucket_name(n)) {
-        return Err(ConfError::Bucket(args[0].to_string()));
+    match name.constant() {
+        Some(arn) if arn.starts_with(b"arn:") => {
+            let arn = given.text()?;
+            AccessPoint::parse(arn)
+                .map_err(|error| ConfError::Arn { arn: arn.to_owned(), error })?;
+        }
+        Some(other) if !is_bucket_name(other) => {
+            return Err(ConfError::Bucket(args[0].to_string()));
+        }
+        _ => (),
     }
 
     let mut prefix = None;
@@ -77,22 +88,42 @@ pub fn region(given: &Given) -> Result<Rc<str>, ConfError> {
 
 /// `s3_private_bucket_endpoint`
 pub fn endpoint(given: &Given) -> Result<Rc<EndpointSetting>, ConfError> {
-    let url = given.text()?;
-    let endpoint =
-        Endpoint::parse(url).map_err(|error| ConfError::Endpoint { url: url.to_owned(), error })?;
-    let group = |arg: &ngx_str_t| {
-        parameter(arg, "upstream")
-            .filter(|name| !name.is_empty())
-            .and_then(|name| core::str::from_utf8(name).ok())
-            .map(str::to_owned)
-            .ok_or_else(|| ConfError::Parameter {
-                value: arg.to_string(),
-                cure: "use \"upstream=name\"",
-            })
+    let wrong = |arg: &ngx_str_t, cure| ConfError::Parameter { value: arg.to_string(), cure };
+    let (mut service, cure) = match given.text()? {
+        "aws" => (Service::Aws(Features::default()), AWS_CURE),
+        url => match Endpoint::parse(url) {
+            Ok(endpoint) => (Service::Url(endpoint), "use \"upstream=name\""),
+            Err(error) => return Err(ConfError::Endpoint { url: url.to_owned(), error }),
+        },
     };
-    let upstream = given.args.get(1).map(group).transpose()?;
-    Ok(Rc::new(EndpointSetting { endpoint, upstream }))
+    let mut upstream = None;
+    for arg in given.args.iter().skip(1) {
+        let is_first = match (&mut service, arg.as_bytes()) {
+            (Service::Aws(features), b"dualstack") => !mem::replace(&mut features.dualstack, true),
+            (Service::Aws(features), b"fips") => !mem::replace(&mut features.fips, true),
+            (Service::Aws(features), b"accelerate") => {
+                !mem::replace(&mut features.accelerate, true)
+            }
+            _ => {
+                let name = parameter(arg, "upstream").filter(|name| !name.is_empty());
+                let name = name.and_then(|name| core::str::from_utf8(name).ok());
+                upstream.replace(name.ok_or_else(|| wrong(arg, cure))?.to_owned()).is_none()
+            }
+        };
+        if !is_first {
+            return Err(wrong(arg, "write it once"));
+        }
+    }
+    match service {
+        Service::Aws(Features { fips: true, accelerate: true, .. }) => {
+            let cure = "AWS has none with \"fips\"; remove one of them";
+            Err(ConfError::Value { value: "accelerate".to_owned(), cure })
+        }
+        service => Ok(Rc::new(EndpointSetting { service, upstream })),
+    }
 }
+
+const AWS_CURE: &str = "use \"dualstack\", \"fips\", \"accelerate\" or \"upstream=name\"";
 
 /// `s3_private_bucket_addressing`
 pub fn addressing(given: &Given) -> Result<Addressing, ConfError> {

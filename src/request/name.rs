@@ -63,6 +63,9 @@ pub unsafe fn bucket(
                 if !is_bucket_name(name.as_bytes()) {
                     return Err(Refusal::Bucket(name));
                 }
+                if serving.accelerates && name.as_bytes().contains(&b'.') {
+                    return Err(Refusal::Dot(name));
+                }
                 name
             }
         };
@@ -124,10 +127,7 @@ unsafe fn write<'a>(
 /// # Safety
 /// `r` is a valid request of a location with this `serving`, whose captures are set; it outlives the result.
 #[inline(always)]
-unsafe fn parts(
-    r: *mut ngx_http_request_t,
-    serving: &Serving,
-) -> Result<(&[u8], &[u8]), Refusal> {
+unsafe fn parts(r: *mut ngx_http_request_t, serving: &Serving) -> Result<(&[u8], &[u8]), Refusal> {
     // SAFETY: r is a valid request; what is evaluated lives in its pool.
     unsafe {
         let mut prefix = ngx_str_t::empty();

@@ -37,6 +37,12 @@ pub enum Refusal {
         .0.as_bytes().escape_ascii()
     )]
     DirectoryBucket(ngx_str_t),
+    /// A name that an accelerated endpoint does not take.
+    #[error(
+        "the bucket name \"{}\" has a dot, which \"accelerate\" does not take",
+        .0.as_bytes().escape_ascii()
+    )]
+    Dot(ngx_str_t),
     /// A variable without a value, so that the client would write a segment of the prefix, or that
     /// leaves nothing for keys to begin with.
     #[error("the prefix \"{}\" has an empty segment", .0.as_bytes().escape_ascii())]
@@ -76,9 +82,10 @@ impl Refusal {
             Refusal::Key(
                 KeyError::Nul | KeyError::DotSegment | KeyError::Backslash | KeyError::NotText,
             ) => NGX_HTTP_BAD_REQUEST,
-            Refusal::Bucket(_) | Refusal::DirectoryBucket(_) | Refusal::Prefix(_) => {
-                NGX_HTTP_NOT_FOUND
-            }
+            Refusal::Bucket(_)
+            | Refusal::DirectoryBucket(_)
+            | Refusal::Dot(_)
+            | Refusal::Prefix(_) => NGX_HTTP_NOT_FOUND,
             Refusal::Keys(_) => NGX_HTTP_SERVICE_UNAVAILABLE,
             Refusal::NotSigned | Refusal::Nginx => NGX_HTTP_INTERNAL_SERVER_ERROR,
         };
@@ -100,7 +107,10 @@ impl Refusal {
             Refusal::Method | Refusal::NoMethod | Refusal::Key(_) | Refusal::After(_) => {
                 NGX_LOG_INFO
             }
-            Refusal::Bucket(_) | Refusal::DirectoryBucket(_) | Refusal::Prefix(_) => NGX_LOG_ERR,
+            Refusal::Bucket(_)
+            | Refusal::DirectoryBucket(_)
+            | Refusal::Dot(_)
+            | Refusal::Prefix(_) => NGX_LOG_ERR,
             Refusal::NotSigned | Refusal::Keys(_) | Refusal::Nginx => NGX_LOG_ERR,
         }
     }
@@ -132,6 +142,12 @@ mod tests {
             (KeyError::Empty.into(), 404, NGX_LOG_INFO, "the object key is empty"),
             (KeyError::Nul.into(), 400, NGX_LOG_INFO, "the object key has a NUL byte"),
             (Refusal::Bucket(text), 404, NGX_LOG_ERR, "the bucket name \"a\\nb\" is not valid"),
+            (
+                Refusal::Dot(text),
+                404,
+                NGX_LOG_ERR,
+                "the bucket name \"a\\nb\" has a dot, which \"accelerate\" does not take",
+            ),
             (Refusal::Prefix(text), 404, NGX_LOG_ERR, "the prefix \"a\\nb\" has an empty segment"),
             (Failed.into(), 500, NGX_LOG_ERR, "the request could not be prepared"),
         ] {

@@ -33,6 +33,8 @@ pub struct Endpoint {
     pub host: String,
     /// The port, when it is not the scheme's own.
     pub port: Option<u16>,
+    /// Whether it is one of AWS's own.
+    is_aws: bool,
 }
 
 impl Endpoint {
@@ -79,19 +81,22 @@ impl Endpoint {
             _ => return Err(EndpointError::Port),
         };
         let own = if https { 443 } else { 80 };
-        Ok(Endpoint { https, host: host.to_owned(), port: port.filter(|&p| p != own) })
+        Ok(Endpoint {
+            https,
+            host: host.to_owned(),
+            port: port.filter(|&p| p != own),
+            is_aws: host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn"),
+        })
     }
 
-    /// The endpoint of AWS for a region ("Amazon S3 endpoints and quotas", AWS General Reference).
-    pub fn aws(region: &str) -> Self {
-        let suffix = if region.starts_with("cn-") { ".cn" } else { "" };
-        let host = format!("s3.{region}.amazonaws.com{suffix}");
-        Endpoint { https: true, host, port: None }
+    /// An endpoint of AWS's own with this host.
+    pub fn of_aws(host: String) -> Self {
+        Endpoint { https: true, host, port: None, is_aws: true }
     }
 
     /// Whether the host is one of AWS's own.
     pub fn is_aws(&self) -> bool {
-        self.host.ends_with(".amazonaws.com") || self.host.ends_with(".amazonaws.com.cn")
+        self.is_aws
     }
 
     /// Whether the host is an address, so that there is no name to resolve.
@@ -248,9 +253,13 @@ mod tests {
 
     #[test]
     fn endpoints_know_what_they_are() {
-        assert_eq!(Endpoint::aws("eu-central-1").host, "s3.eu-central-1.amazonaws.com");
-        assert_eq!(Endpoint::aws("cn-north-1").host, "s3.cn-north-1.amazonaws.com.cn");
-        assert!(Endpoint::aws("cn-north-1").is_aws() && Endpoint::aws("us-east-1").is_aws());
+        for (url, is_aws) in [
+            ("https://s3.us-east-1.amazonaws.com", true),
+            ("http://s3.cn-north-1.amazonaws.com.cn", true),
+            ("https://amazonaws.com.example.com", false),
+        ] {
+            assert_eq!(Endpoint::parse(url).unwrap().is_aws(), is_aws, "{url}");
+        }
         for (url, loopback, address) in [
             ("http://127.0.0.1:9000", true, true),
             ("http://127.9.9.9", true, true),

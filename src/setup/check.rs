@@ -3,13 +3,13 @@
 use ngx::ffi::{ngx_conf_t, NGX_LOG_WARN};
 
 use super::error::SetupError;
-use super::settings::{BucketSetting, EndpointSetting, Settings};
+use super::settings::{BucketSetting, Destination, Settings};
 use super::written::Written;
 use crate::location::Bucket;
 use crate::log;
 use crate::nginx::upstream::{self, is_local};
 use crate::s3::auth::Auth;
-use crate::s3::endpoint::{is_directory_bucket, Addressing};
+use crate::s3::endpoint::{is_directory_bucket, Addressing, Endpoint};
 
 /// Checks a location's directives, and warns of a secret that travels in clear.
 ///
@@ -20,11 +20,10 @@ use crate::s3::endpoint::{is_directory_bucket, Addressing};
 /// `cf` is nginx's context, after its configuration was read.
 pub unsafe fn check(cf: *mut ngx_conf_t, settings: &Settings) -> Result<(), SetupError> {
     let auth = settings.auth.as_ref().ok_or(SetupError::NoAuth)?;
-    let setting = settings.endpoint();
+    settings.check_endpoint()?;
+    let setting = settings.destination();
     let endpoint = &setting.endpoint;
-    if settings.addressing == Some(Addressing::Virtual) && endpoint.is_address() {
-        return Err(SetupError::Address(endpoint.host.clone()));
-    }
+    check_names(settings, endpoint)?;
     if let (Some(prefix), false) = (constant_prefix(&settings.bucket), endpoint.is_aws()) {
         if prefix.contains(&b'\\') {
             return Err(SetupError::Backslash(String::from_utf8_lossy(prefix).into_owned()));
@@ -64,6 +63,21 @@ fn constant_name(bucket: &BucketSetting) -> Option<&'static [u8]> {
     }
 }
 
+/// Checks that what is asked for can be named as the user wants, at this endpoint.
+fn check_names(settings: &Settings, endpoint: &Endpoint) -> Result<(), SetupError> {
+    let is_access_point = settings.access_point().is_some();
+    match settings.addressing {
+        Some(Addressing::Path) if is_access_point => Err(SetupError::AccessPointPath),
+        _ if is_access_point && endpoint.is_address() => {
+            Err(SetupError::AccessPointAddress(endpoint.host.clone()))
+        }
+        Some(Addressing::Virtual) if endpoint.is_address() => {
+            Err(SetupError::Address(endpoint.host.clone()))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn constant_prefix(bucket: &BucketSetting) -> Option<&'static [u8]> {
     match bucket {
         BucketSetting::On(Bucket { prefix: Some(prefix), .. }, _) => prefix.constant(),
@@ -77,7 +91,7 @@ fn constant_prefix(bucket: &BucketSetting) -> Option<&'static [u8]> {
 /// `cf` is nginx's context, after its configuration was read.
 pub unsafe fn group(
     cf: *mut ngx_conf_t,
-    setting: &EndpointSetting,
+    setting: &Destination,
 ) -> Option<&'static ngx::ffi::ngx_http_upstream_srv_conf_t> {
     // SAFETY: the caller's promise.
     unsafe {

@@ -7,6 +7,7 @@ use super::source_error::Refused;
 use crate::nginx::foreign::ForeignError;
 use crate::nginx::Failed;
 use crate::request::names::NameError;
+use crate::s3::aws::NoEndpoint;
 
 /// Why a location cannot serve a bucket, as `nginx -t` says it.
 #[derive(Debug, Error)]
@@ -61,6 +62,20 @@ pub enum SetupError {
          path\" or an endpoint with a host name"
     )]
     Address(String),
+    /// An endpoint that AWS does not have.
+    #[error("cannot go to that \"s3_private_bucket_endpoint\": {0}")]
+    Endpoint(#[from] NoEndpoint),
+    /// An access point is named by its host alone.
+    #[error(
+        "has an access point, which stands in the host name; remove \"s3_private_bucket_addressing \
+         path\""
+    )]
+    AccessPointPath,
+    /// An access point in front of an address is not a host name.
+    #[error(
+        "cannot put the access point before the address \"{0}\"; use an endpoint with a host name"
+    )]
+    AccessPointAddress(String),
     /// A prefix that servers read differently.
     #[error(
         "has the prefix \"{0}\" with a backslash, which only AWS's own endpoints do not take for a slash; \

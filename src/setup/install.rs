@@ -16,7 +16,7 @@ use super::folders;
 use super::keep::{keep_connections, keeps};
 use super::proxy::{ignored_headers, Plan, CA_BUNDLES, CONDITIONS};
 use super::settings::{
-    BucketSetting, EndpointSetting, Kind, LocationConf, MainConf, Pending, Settings, Work,
+    BucketSetting, Destination, Kind, LocationConf, MainConf, Pending, Settings, Work,
 };
 use super::signing::{share_keys, signing, whose};
 use super::sources;
@@ -153,9 +153,11 @@ unsafe fn install_own(
     else {
         return Err(SetupError::NoAuth);
     };
-    let setting = settings.endpoint();
+    let setting = settings.destination();
     let endpoint = &setting.endpoint;
-    let host = host(endpoint, settings.addressing(), bucket.name.constant());
+    let label = settings.access_point().map(|point| point.label());
+    let name = label.as_deref().map(str::as_bytes).or(bucket.name.constant());
+    let host = host(endpoint, settings.addressing(), name);
     let (owner, masks) = (settings.owner(), settings.masks());
 
     // SAFETY: the caller's promise.
@@ -200,7 +202,7 @@ unsafe fn install_own(
 }
 
 /// The name of the `upstream {}` group that connections go through, if there is one.
-unsafe fn group_name(cf: *mut ngx_conf_t, setting: &EndpointSetting) -> Option<String> {
+unsafe fn group_name(cf: *mut ngx_conf_t, setting: &Destination) -> Option<String> {
     match &setting.upstream {
         Some(name) => Some(name.clone()),
         // SAFETY: cf is nginx's context.
@@ -216,7 +218,7 @@ unsafe fn identity(
     auth: &Rc<Auth>,
     location: *const ngx_http_core_loc_conf_t,
 ) -> String {
-    let (setting, owner) = (settings.endpoint(), settings.owner());
+    let (setting, owner) = (settings.destination(), settings.owner());
     let identity = Identity {
         auth,
         // SAFETY: cf->ctx is the location's, which is its server's.
@@ -246,8 +248,7 @@ fn serving(
     found: Found,
 ) -> Serving {
     let settings = &conf.settings;
-    let setting = settings.endpoint();
-    let endpoint = &setting.endpoint;
+    let endpoint = settings.destination().endpoint;
     let masks = settings.masks();
     Serving {
         bucket: bucket.clone(),
@@ -260,6 +261,7 @@ fn serving(
         host: found.host,
         addressing: settings.addressing(),
         is_aws: endpoint.is_aws(),
+        accelerates: settings.features().is_some_and(|features| features.accelerate),
         pass_args: settings.pass_args.clone().unwrap_or_default(),
         pass_headers: settings.pass_headers.clone().unwrap_or_default(),
         masks,

@@ -26,7 +26,7 @@ pub unsafe fn keeps(
     written: &Written,
     has_group: bool,
 ) -> Result<bool, SetupError> {
-    let is_https = conf.settings.endpoint().endpoint.https;
+    let is_https = conf.settings.destination().endpoint.https;
     let way = Way { host, is_https, has_group, written };
     // SAFETY: the caller's promise.
     let of_own = unsafe { upstream_part(proxy, own) }?;
@@ -57,7 +57,7 @@ pub unsafe fn keep_connections(
     else {
         return Ok(());
     };
-    let setting = conf.settings.endpoint();
+    let setting = conf.settings.destination();
     // SAFETY: the caller's promise; both arrays have a place for each module.
     unsafe {
         let resolver = (location.resolver, location.resolver_timeout);

@@ -16,9 +16,11 @@ use crate::credentials::source::{self, From, Source};
 use crate::location::{Bucket, Location, Shared};
 use crate::nginx::http_core::Regex;
 use crate::nginx::value::Value;
+use crate::s3::access_point::AccessPoint;
 use crate::s3::auth::credentials::Credentials;
 use crate::s3::auth::sigv4::Signer;
 use crate::s3::auth::{Auth, Digest, Identity};
+use crate::s3::aws::{Asked, Features, NoEndpoint};
 use crate::s3::endpoint::{Addressing, Endpoint};
 
 /// The default of `s3_private_bucket_region`.
@@ -58,9 +60,19 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The region that requests are signed for.
+    /// The access point in the place of a bucket, which was valid when the directive was read.
+    pub fn access_point(&self) -> Option<AccessPoint<'static>> {
+        let BucketSetting::On(bucket, _) = &self.bucket else { return None };
+        let name = bucket.name.constant().and_then(|name| core::str::from_utf8(name).ok())?;
+        AccessPoint::parse(name).ok()
+    }
+
+    /// The region that requests are signed for: an access point's own.
     pub fn region(&self) -> &str {
-        self.region.as_deref().unwrap_or(DEFAULT_REGION)
+        match self.access_point() {
+            Some(point) => point.region,
+            None => self.region.as_deref().unwrap_or(DEFAULT_REGION),
+        }
     }
 
     /// The account that has to own the bucket.
@@ -68,9 +80,37 @@ impl Settings {
         self.expected_owner.clone().flatten()
     }
 
-    /// How the bucket is named in requests.
+    /// How the bucket is named in requests; access points and accelerated endpoints have one way.
     pub fn addressing(&self) -> Addressing {
-        self.addressing.unwrap_or(Addressing::Auto)
+        match self.access_point().is_some() || self.features().is_some_and(|f| f.accelerate) {
+            true => Addressing::Virtual,
+            false => self.addressing.unwrap_or(Addressing::Auto),
+        }
+    }
+
+    /// Which of AWS's own endpoints is meant, if one of them is.
+    pub fn features(&self) -> Option<Features> {
+        match self.endpoint.as_deref().map(|setting| &setting.service) {
+            None => Some(Features::default()),
+            Some(Service::Aws(features)) => Some(*features),
+            Some(Service::Url(_)) => None,
+        }
+    }
+
+    /// Looks whether AWS has the endpoint that is meant.
+    ///
+    /// # Errors
+    /// Why it has none.
+    pub fn check_endpoint(&self) -> Result<(), NoEndpoint> {
+        let (Some(features), BucketSetting::On(bucket, _)) = (self.features(), &self.bucket) else {
+            return Ok(());
+        };
+        let asked = match bucket.name.constant() {
+            _ if self.access_point().is_some() => Asked::AccessPoint,
+            Some(name) => Asked::Bucket(name),
+            None => Asked::AnyBucket,
+        };
+        features.check(self.region(), self.addressing, asked)
     }
 
     /// Whether clients see nginx's errors and not S3's.
@@ -78,13 +118,18 @@ impl Settings {
         self.masks.unwrap_or(true)
     }
 
-    /// The endpoint: AWS's of the region when none is set. It is not put into [`Settings::endpoint`], which
-    /// nested locations inherit: theirs can be of another region.
-    pub fn endpoint(&self) -> Rc<EndpointSetting> {
-        self.endpoint.clone().unwrap_or_else(|| {
-            let endpoint = Endpoint::aws(self.region());
-            Rc::new(EndpointSetting { endpoint, upstream: None })
-        })
+    /// Where requests go: to AWS's endpoint of the region when none is set. It is not put into
+    /// [`Settings::endpoint`], which nested locations inherit: theirs can be of another region.
+    pub fn destination(&self) -> Destination {
+        let setting = self.endpoint.as_deref();
+        let endpoint = match setting.map(|setting| &setting.service) {
+            Some(Service::Url(endpoint)) => endpoint.clone(),
+            _ => {
+                let features = self.features().unwrap_or_default();
+                features.endpoint(self.region(), self.access_point().is_some())
+            }
+        };
+        Destination { endpoint, upstream: setting.and_then(|setting| setting.upstream.clone()) }
     }
 }
 
@@ -141,11 +186,25 @@ impl BucketSetting {
     }
 }
 
-/// The argument of `s3_private_bucket_endpoint`.
+/// The arguments of `s3_private_bucket_endpoint`.
 pub struct EndpointSetting {
-    /// The URL.
-    pub endpoint: Endpoint,
+    pub service: Service,
     /// The `upstream {}` group that connections go through.
+    pub upstream: Option<String>,
+}
+
+/// Whose endpoint is meant.
+pub enum Service {
+    /// That of a URL.
+    Url(Endpoint),
+    /// One of AWS's own, which the region tells.
+    Aws(Features),
+}
+
+/// Where a location's requests go.
+pub struct Destination {
+    pub endpoint: Endpoint,
+    /// The `upstream {}` group that connections go through, where the user names one.
     pub upstream: Option<String>,
 }
 

@@ -1,0 +1,159 @@
+//! AWS's own endpoints: their hosts, and which of them there are.
+
+use thiserror::Error;
+
+use super::endpoint::{Addressing, Endpoint};
+use super::partition::{partition, AWS, CHINA};
+
+/// What AWS is asked for beside its plain endpoint ("Amazon S3 endpoints and quotas", AWS General Reference).
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Features {
+    /// IPv6 addresses too.
+    pub dualstack: bool,
+    /// Cryptography that is validated by FIPS 140.
+    pub fips: bool,
+    /// S3 Transfer Acceleration.
+    pub accelerate: bool,
+}
+
+/// What is asked for, as far as it is known before a request.
+#[derive(Debug, Clone, Copy)]
+pub enum Asked<'a> {
+    /// A bucket of this name.
+    Bucket(&'a [u8]),
+    /// A bucket whose name is a variable.
+    AnyBucket,
+    /// An access point, by its ARN.
+    AccessPoint,
+}
+
+/// An endpoint that AWS does not have.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum NoEndpoint {
+    /// FIPS is a standard of the United States.
+    #[error("AWS has no endpoint with \"fips\" in the region \"{0}\"; remove that")]
+    Fips(String),
+    /// Only the partition of most regions has Transfer Acceleration.
+    #[error("AWS has no endpoint with \"accelerate\" in the region \"{0}\"; remove that")]
+    Accelerate(String),
+    /// Transfer Acceleration finds the bucket by the host name.
+    #[error(
+        "\"accelerate\" needs the bucket in the host name; remove \"s3_private_bucket_addressing \
+         path\""
+    )]
+    Path,
+    /// A host name that the certificate does not match.
+    #[error(
+        "\"accelerate\" needs a bucket without a dot in its name, which \"{0}\" has; remove it"
+    )]
+    Dot(String),
+    /// Access points have hosts of their own.
+    #[error("\"accelerate\" is for buckets, and not for access points; remove it")]
+    AccessPoint,
+}
+
+impl Features {
+    /// The endpoint for a region; with a host of its own for access points. `accelerate` is for all regions.
+    pub fn endpoint(self, region: &str, is_access_point: bool) -> Endpoint {
+        let suffix = partition(region).suffix;
+        let stack = if self.dualstack { ".dualstack" } else { "" };
+        if self.accelerate {
+            return Endpoint::of_aws(format!("s3-accelerate{stack}.{suffix}"));
+        }
+        let service = if is_access_point { "s3-accesspoint" } else { "s3" };
+        let fips = if self.fips { "-fips" } else { "" };
+        Endpoint::of_aws(format!("{service}{fips}{stack}.{region}.{suffix}"))
+    }
+
+    /// Looks whether AWS has such an endpoint: in this region, for what is asked, named as the user wrote.
+    /// That `fips` and `accelerate` exclude each other is told where they are read.
+    ///
+    /// # Errors
+    /// The first reason of [`NoEndpoint`] that applies.
+    pub fn check(
+        self,
+        region: &str,
+        addressing: Option<Addressing>,
+        asked: Asked,
+    ) -> Result<(), NoEndpoint> {
+        if self.fips && *partition(region) == CHINA {
+            return Err(NoEndpoint::Fips(region.to_owned()));
+        }
+        if !self.accelerate {
+            return Ok(());
+        }
+        match asked {
+            _ if *partition(region) != AWS => Err(NoEndpoint::Accelerate(region.to_owned())),
+            _ if addressing == Some(Addressing::Path) => Err(NoEndpoint::Path),
+            Asked::AccessPoint => Err(NoEndpoint::AccessPoint),
+            Asked::Bucket(name) if name.contains(&b'.') => {
+                Err(NoEndpoint::Dot(String::from_utf8_lossy(name).into_owned()))
+            }
+            Asked::Bucket(_) | Asked::AnyBucket => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn features(words: &str) -> Features {
+        Features {
+            dualstack: words.contains("dualstack"),
+            fips: words.contains("fips"),
+            accelerate: words.contains("accelerate"),
+        }
+    }
+
+    #[test]
+    fn each_set_of_features_has_a_host() {
+        for (words, region, is_access_point, host) in [
+            ("", "eu-central-1", false, "s3.eu-central-1.amazonaws.com"),
+            ("", "cn-north-1", false, "s3.cn-north-1.amazonaws.com.cn"),
+            ("", "eusc-de-east-1", false, "s3.eusc-de-east-1.amazonaws.eu"),
+            ("", "eu-west-1", true, "s3-accesspoint.eu-west-1.amazonaws.com"),
+            ("dualstack", "eu-west-1", false, "s3.dualstack.eu-west-1.amazonaws.com"),
+            ("fips", "us-east-1", false, "s3-fips.us-east-1.amazonaws.com"),
+            ("fips dualstack", "us-east-1", false, "s3-fips.dualstack.us-east-1.amazonaws.com"),
+            (
+                "fips dualstack",
+                "us-east-1",
+                true,
+                "s3-accesspoint-fips.dualstack.us-east-1.amazonaws.com",
+            ),
+            ("accelerate", "eu-west-1", false, "s3-accelerate.amazonaws.com"),
+            ("accelerate dualstack", "eu-west-1", false, "s3-accelerate.dualstack.amazonaws.com"),
+        ] {
+            let endpoint = features(words).endpoint(region, is_access_point);
+            assert_eq!((endpoint.authority().as_str(), endpoint.https), (host, true));
+            assert!(endpoint.is_aws() && !endpoint.is_address() && !endpoint.is_loopback());
+        }
+    }
+
+    #[test]
+    fn endpoints_that_aws_does_not_have_are_told() {
+        let (bucket, any, point) = (Asked::Bucket(b"abc"), Asked::AnyBucket, Asked::AccessPoint);
+        let (dots, path) = (Asked::Bucket(b"a.bc"), Some(Addressing::Path));
+        let region = |error: fn(String) -> NoEndpoint, region: &str| Err(error(region.to_owned()));
+        for (words, name, addressing, asked, expected) in [
+            ("", "cn-north-1", path, dots, Ok(())),
+            ("fips dualstack", "us-gov-west-1", path, dots, Ok(())),
+            ("fips", "cn-north-1", None, bucket, region(NoEndpoint::Fips, "cn-north-1")),
+            ("accelerate", "eu-west-1", None, bucket, Ok(())),
+            ("accelerate", "eu-west-1", Some(Addressing::Virtual), any, Ok(())),
+            ("accelerate", "eu-west-1", path, any, Err(NoEndpoint::Path)),
+            ("accelerate", "eu-west-1", None, point, Err(NoEndpoint::AccessPoint)),
+            ("accelerate", "eu-west-1", None, dots, Err(NoEndpoint::Dot("a.bc".to_owned()))),
+            (
+                "accelerate",
+                "us-gov-west-1",
+                None,
+                bucket,
+                region(NoEndpoint::Accelerate, "us-gov-west-1"),
+            ),
+        ] {
+            assert_eq!(features(words).check(name, addressing, asked), expected, "{words} {name}");
+        }
+    }
+}
