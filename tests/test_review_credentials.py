@@ -1,5 +1,6 @@
 """Keys that renew themselves, at the edges: many of them, odd names, long files, clocks that are set."""
 
+import os
 import socket
 import threading
 
@@ -136,3 +137,15 @@ def test_default_after_an_upgrade_on_the_fly(tmp_path, variables, level):
     assert n.check()[0] == 0
     (line,) = [line for line in n.error_log().splitlines() if "chosen by the environment" in line]
     assert f"[{level}]" in line and ("hands on only" in line) == (level == "warn")
+
+
+def test_a_file_that_is_a_pipe(tmp_path, s3):  # noqa: F811
+    """A worker does not wait for who writes there."""
+    file = secret_file(tmp_path / "keys")
+    with Nginx(tmp_path / "n", **of_files(s3, a=file)) as n:
+        assert n.get("/a/a").body == b"keys 1"
+        file.unlink()
+        os.mkfifo(file)
+        level, line = told(n, "not a regular file")
+        assert level == "warn" and line.endswith("the old ones stay in use")
+        assert n.get("/a/a").body == b"keys 1"

@@ -5,11 +5,11 @@ use core::pin::Pin;
 use core::ptr::NonNull;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::rc::Rc;
 
-use ngx::ffi::{ngx_log_t, ngx_msec_t, ngx_time};
+use ngx::ffi::{ngx_log_t, ngx_msec_t, ngx_time, O_NONBLOCK};
 use thiserror::Error;
 
 use super::slot::Slot;
@@ -224,11 +224,20 @@ fn done(step: Step) -> Result<Keys, Failure> {
     }
 }
 
+/// Opens a file for reading, if nobody has to be waited for: a FIFO would stop the worker.
+fn open(path: &Path) -> io::Result<File> {
+    let file = File::options().read(true).custom_flags(O_NONBLOCK as i32).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("not a regular file")),
+    }
+}
+
 /// Reads a small file.
 fn read(what: &'static str, path: &Path) -> Result<Zeroed, Failure> {
     // A string that grew would leave a copy of what it held.
     let mut text = String::with_capacity(MOST as usize + 2);
-    let read = File::open(path).and_then(|file| file.take(MOST + 1).read_to_string(&mut text));
+    let read = open(path).and_then(|file| file.take(MOST + 1).read_to_string(&mut text));
     let text = Zeroed::from(text);
     match read {
         // The rest may be that of a secret.
