@@ -84,7 +84,10 @@ pub struct Serving {
     pub host: Host,
     pub addressing: Addressing,
     pub is_aws: bool,
+    /// The query arguments that requests may have, in the order in which they are signed.
     pub pass_args: Rc<[Box<[u8]>]>,
+    /// `s3_private_bucket_set_arg`: which of `pass_args`, and its value.
+    pub set_args: Box<[(usize, Value)]>,
     pub pass_headers: Rc<[Box<[u8]>]>,
     /// Whether clients see nginx's errors and not S3's.
     pub masks: bool,
@@ -108,6 +111,14 @@ pub struct Bucket {
     pub name: Value,
     /// What every key begins with.
     pub prefix: Option<Value>,
+}
+
+/// What the operator adds to requests: the name and the value of a query argument.
+#[derive(Clone)]
+pub struct Own {
+    pub name: Box<str>,
+    /// Where it is empty, the name is not sent.
+    pub value: Value,
 }
 
 /// The value of the `Host` header, or what it is made of.

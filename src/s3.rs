@@ -7,6 +7,7 @@ pub mod error_body;
 pub mod folder;
 pub mod listing;
 pub mod object;
+pub mod own;
 pub mod reported;
 pub mod sources;
 pub mod time;

@@ -150,6 +150,14 @@ WRONG = [
     ("s3_private_bucket_pass_headers '';", '"s3_private_bucket_pass_headers" directive has an empty argument; write names of response headers'),
     ("s3_private_bucket_pass_args;", 'invalid number of arguments in "s3_private_bucket_pass_args" directive'),
     ("s3_private_bucket_pass_args '';", '"s3_private_bucket_pass_args" directive has an empty argument; write names of query arguments'),
+    ("s3_private_bucket_set_arg versionId;", 'invalid number of arguments in "s3_private_bucket_set_arg" directive'),
+    ("s3_private_bucket_set_arg '' x;", '"s3_private_bucket_set_arg" directive has an empty argument; write the name of a query argument'),
+    *((f"s3_private_bucket_set_arg {name} data:hush;", f'"s3_private_bucket_set_arg" directive cannot set "{name}": {why}; remove it') for name, why in (
+        ("X-Amz-Expires", "S3 takes it for a signature"), ("x-amz-security-token", "S3 takes it for a signature"),
+        *((name, "it is an argument of listings") for name in ("list-type", "prefix", "delimiter", "start-after", "max-keys")),
+        *((name, "with it S3 is asked for something else than the object") for name in ("acl", "policy", "uploads", "uploadId", "tagging")))),
+    ("s3_private_bucket_set_arg a 1; s3_private_bucket_set_arg b 1; s3_private_bucket_set_arg a 2;", '"s3_private_bucket_set_arg" directive cannot set "a": it is set already; remove it'),
+    ("s3_private_bucket_set_arg a $no_such_variable;", 'unknown "no_such_variable" variable'),
     # what else stands in the location
     (AUTH + BUCKET + "proxy_pass http://127.0.0.1:9;", '"s3_private_bucket" shares its location with another handler of requests; remove that, or write "proxy_pass" with "$s3_private_bucket_uri"'),
     (AUTH + BUCKET + "proxy_pass http://127.0.0.1:9$uri;", '"s3_private_bucket" shares its location with a "proxy_pass" without "$s3_private_bucket_uri"; add it'),

@@ -14,6 +14,7 @@ use super::conditions::without_conditions;
 use super::error::SetupError;
 use super::folders;
 use super::keep::{keep_connections, keeps};
+use super::own::{arguments, own_values};
 use super::proxy::{ignored_headers, Plan, CA_BUNDLES, CONDITIONS};
 use super::settings::{
     BucketSetting, EndpointSetting, Kind, LocationConf, MainConf, Pending, Settings, Work,
@@ -26,7 +27,7 @@ use crate::handler::handle;
 use crate::location::{Autoindex, Bucket, Host, Serving, Signing};
 use crate::log;
 use crate::nginx::foreign::Foreign;
-use crate::nginx::value::{Capture, Value};
+use crate::nginx::value::Capture;
 use crate::nginx::{bytes, http_core, pool, resolver, Handler};
 use crate::request::names::check_names;
 use crate::s3::auth::{Auth, Identity};
@@ -249,10 +250,11 @@ fn serving(
     let setting = settings.endpoint();
     let endpoint = &setting.endpoint;
     let masks = settings.masks();
+    let (pass_args, set_args) = arguments(settings);
     Serving {
         bucket: bucket.clone(),
         key: settings.key.clone(),
-        captures: captures_of(bucket, settings.key.as_ref()),
+        captures: captures_of(bucket, settings),
         regex: conf.known.regex,
         index: settings.index.clone(),
         autoindex: None,
@@ -260,7 +262,8 @@ fn serving(
         host: found.host,
         addressing: settings.addressing(),
         is_aws: endpoint.is_aws(),
-        pass_args: settings.pass_args.clone().unwrap_or_default(),
+        pass_args,
+        set_args,
         pass_headers: settings.pass_headers.clone().unwrap_or_default(),
         masks,
         append_slash: masks && settings.append_slash.unwrap_or(false),
@@ -310,9 +313,10 @@ fn ca_bundle(endpoint: &Endpoint, written: &Written) -> Result<Option<&'static s
 }
 
 /// The captures that any of a location's values uses.
-fn captures_of(bucket: &Bucket, key: Option<&Value>) -> Box<[Capture]> {
-    let values = [Some(&bucket.name), bucket.prefix.as_ref(), key];
-    let all = values.into_iter().flatten().flat_map(|value| value.captures.iter().copied());
+fn captures_of(bucket: &Bucket, settings: &Settings) -> Box<[Capture]> {
+    let values = [Some(&bucket.name), bucket.prefix.as_ref(), settings.key.as_ref()];
+    let values = values.into_iter().flatten().chain(own_values(settings));
+    let all = values.flat_map(|value| value.captures.iter().copied());
     all.collect::<BTreeMap<u8, ngx_uint_t>>().into_iter().collect()
 }
 

@@ -624,7 +624,8 @@ mod tests {
             };
             let pass_args = sorted_arguments(names.map(decode).collect());
             let key = Key::unchecked(&path[1..]);
-            let target = Target { bucket_in_path: None, key, args, pass_args: &pass_args };
+            let target =
+                Target { bucket_in_path: None, key, args, pass_args: &pass_args, own: &[] };
             let mut wire = vec![0; target.len()];
             target.write(&mut wire);
 
@@ -754,6 +755,7 @@ mod tests {
                 key,
                 args: args.as_bytes(),
                 pass_args: &pass_args,
+                own: &[],
             };
             let mut wire = vec![0; target.len()];
             target.write(&mut wire);

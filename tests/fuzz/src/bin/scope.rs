@@ -34,7 +34,7 @@ fuzz_target!(|data: &[u8]| {
     });
     let pass_args = sorted_arguments(names.map(Box::from).collect());
     let Ok(key) = Key::new(key, true) else { return };
-    let target = Target { bucket_in_path: None, key, args, pass_args: &pass_args };
+    let target = Target { bucket_in_path: None, key, args, pass_args: &pass_args, own: &[] };
     let mut written = vec![0; target.len()];
     target.write(&mut written);
 
