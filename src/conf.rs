@@ -36,7 +36,7 @@ const EVERYWHERE: u32 = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CO
 /// A directive: its name, where it can stand with how many arguments, and what it does.
 struct Directive(&'static CStr, u32, Set);
 
-static DIRECTIVES: [Directive; 16] = [
+static DIRECTIVES: [Directive; 17] = [
     Directive(
         c"s3_private_bucket",
         NGX_HTTP_LOC_CONF | NGX_HTTP_LIF_CONF | NGX_CONF_TAKE12,
@@ -72,6 +72,9 @@ static DIRECTIVES: [Directive; 16] = [
     }),
     Directive(c"s3_private_bucket_set_arg", EVERYWHERE | NGX_CONF_TAKE2, |to, given| {
         own::argument(&mut to.set_args, given)
+    }),
+    Directive(c"s3_private_bucket_set_header", EVERYWHERE | NGX_CONF_TAKE2, |to, given| {
+        own::header(&mut to.set_headers, given)
     }),
     Directive(c"s3_private_bucket_pass_headers", EVERYWHERE | NGX_CONF_1MORE, |to, given| {
         once(&mut to.pass_headers, given.names("write names of response headers")?.into())
@@ -177,6 +180,7 @@ pub unsafe fn merge(
     inherit(&mut to.index, &from.index);
     inherit(&mut to.pass_args, &from.pass_args);
     inherit(&mut to.set_args, &from.set_args);
+    inherit(&mut to.set_headers, &from.set_headers);
     inherit(&mut to.pass_headers, &from.pass_headers);
     inherit(&mut to.masks, &from.masks);
     inherit(&mut to.append_slash, &from.append_slash);

@@ -88,6 +88,8 @@ pub struct Serving {
     pub pass_args: Rc<[Box<[u8]>]>,
     /// `s3_private_bucket_set_arg`: which of `pass_args`, and its value.
     pub set_args: Box<[(usize, Value)]>,
+    /// `s3_private_bucket_set_header`, in lower case and sorted, as they are signed.
+    pub set_headers: Rc<Vec<Own>>,
     pub pass_headers: Rc<[Box<[u8]>]>,
     /// Whether clients see nginx's errors and not S3's.
     pub masks: bool,
@@ -113,7 +115,7 @@ pub struct Bucket {
     pub prefix: Option<Value>,
 }
 
-/// What the operator adds to requests: the name and the value of a query argument.
+/// What the operator adds to requests: the name and the value of a query argument or a header.
 #[derive(Clone)]
 pub struct Own {
     pub name: Box<str>,

@@ -7,6 +7,7 @@ pub mod name;
 pub mod names;
 pub mod object;
 pub mod own;
+pub mod own_variables;
 pub mod refusal;
 pub mod sign;
 pub mod unsigned;

@@ -1,7 +1,7 @@
-"""Query arguments of the operator's own: what of them goes to S3, and what it shares."""
+"""Query arguments and headers of the operator's own: what of them goes to S3, and what it shares."""
 
 import pytest
-from harness import Authorization, Nginx
+from harness import Authorization, Nginx, wait_until
 from test_autoindex import Lists
 
 ID, SECRET = "AKIDEXAMPLE", "wJalr/XUtn+FEMI"
@@ -102,3 +102,144 @@ def test_arguments_are_part_of_a_presigned_url_and_of_no_listing(serve, origin):
     n.get("/f/")
     assert "list-type=2" in origin.last().target and "response" not in origin.last().target
     proven(origin.last())
+
+
+# --- s3_private_bucket_set_header ----------------------------------------------------------
+
+KEY = "c2VjcmV0LWtleS1vZi1zc2UtYy0zMi1ieXRlcy1sb25n"
+
+
+def test_headers_are_sent_as_they_are_signed(serve, origin):
+    n = serve("""location /m/ {
+        s3_private_bucket abc;
+        s3_private_bucket_set_header X-Amz-Request-Payer requester;
+        s3_private_bucket_set_header x-amz-checksum-mode '  $arg_a   b ';
+        s3_private_bucket_set_header A $http_x;
+        s3_private_bucket_set_header x-amz-empty $arg_none;
+    }""")
+    for method in ("GET", "HEAD"):
+        for headers, value in (({}, None), ({"X": "a  ="}, "a =")):
+            assert n.get("/m/k?a=1", method=method, headers=headers).status == 200
+            r = origin.last()
+            assert r.get("X-Amz-Request-Payer") == "requester"
+            assert r.get("X-Amz-Checksum-Mode") == "1 b"
+            assert (r.get("A"), r.get("X-Amz-Empty")) == (value, None)
+            Authorization(r, SECRET, ID, own=("a",) if value else ())
+
+
+@pytest.mark.parametrize("byte", ["%0d%0aX:1", "%0a", "%00", "%09x", "%7f"])
+@pytest.mark.parametrize("auth", ["", "s3_private_bucket_auth none;"])
+def test_a_control_byte_is_refused(serve, origin, byte, auth):
+    n = serve(f"""location ~ "(?s)^/m/(.)(.*)$" {{
+        s3_private_bucket abc; s3_private_bucket_key k; {auth}
+        s3_private_bucket_set_header x-amz-checksum-mode $1$2;
+    }}""")
+    assert n.get(f"/m/a{byte}b").status == 400
+    assert not origin.requests
+    assert n.get("/m/ENABLED").status == 200
+    assert origin.last().get("x-amz-checksum-mode") == "ENABLED"
+
+
+def test_headers_are_inherited_as_a_list_and_sent_without_a_signature_too(serve, origin):
+    n = serve(
+        """location /m/ { s3_private_bucket abc; }
+        location /own/ { s3_private_bucket abc; s3_private_bucket_set_header x-amz-c 3; }
+        location /none/ { s3_private_bucket abc; s3_private_bucket_auth none; }
+        location /app/ { proxy_pass %s/; }""" % origin.url,
+        http="s3_private_bucket_set_header x-amz-a 1; s3_private_bucket_set_header x-amz-b $uri;",
+    )
+    for target, sent in (
+        ("/m/k", ("1", "/m/k", None)), ("/own/k", (None, None, "3")), ("/none/k", ("1", "/none/k", None)),
+        ("/app/k", (None, None, None)),
+    ):  # fmt: skip
+        n.get(target)
+        r = origin.last()
+        assert tuple(r.get(f"x-amz-{name}") for name in "abc") == sent, target
+        if r.get("Authorization"):
+            proven(r)
+
+
+def test_slices_updates_retries_and_listings(serve, origin):
+    n = serve(
+        """s3_private_bucket_set_header x-amz-request-payer requester;
+        s3_private_bucket_set_header x-amz-a $arg_a;
+        location /s/ {
+            s3_private_bucket abc; slice 4; proxy_cache z; proxy_cache_valid 200 206 1h;
+        }
+        location /u/ {
+            s3_private_bucket abc; proxy_cache z; proxy_cache_valid 200 1s;
+            proxy_cache_use_stale updating; proxy_cache_background_update on;
+            add_header X-Cache $upstream_cache_status;
+        }
+        location /f/ { s3_private_bucket example-bucket; s3_private_bucket_autoindex html; }""",
+    )
+
+    def sent(first):
+        for r in origin.requests[first:]:
+            assert (r.get("x-amz-request-payer"), r.get("x-amz-a")) == ("requester", "1")
+            proven(r)
+        return len(origin.requests) - first
+
+    assert n.get("/s/k?a=1").body == b"0123456789"
+    assert sent(0) == 3
+    n.get("/u/k?a=1")
+    wait_until(lambda: n.get("/u/k?a=1").get("X-Cache") == "STALE", "the object to expire")
+    origin.wait(5)
+    assert sent(3) >= 2
+    first = len(origin.requests)
+    origin.answer = Lists({"": b""})
+    n.get("/f/?a=1")
+    assert "list-type=2" in origin.last().target and sent(first) == 1
+
+
+def test_who_asks_with_other_headers_shares_no_cache_and_no_secret(serve, origin, tmp_path):
+    origin.answer = lambda r: (200, [], (r.get("x-amz-a") or "none").encode())
+    cached = "s3_private_bucket abc; proxy_cache z; proxy_cache_valid 200 1h;"
+    n = serve(f"""
+        location /1/ {{ {cached} s3_private_bucket_set_header x-amz-a 1; }}
+        location /2/ {{ {cached} s3_private_bucket_set_header x-amz-a 2; }}
+        location /3/ {{ {cached} s3_private_bucket_set_header x-amz-a $arg_a; }}
+        location /4/ {{
+            {cached} s3_private_bucket_set_header x-amz-server-side-encryption-customer-key {KEY};
+            s3_private_bucket_set_header x-amz-a $http_a;
+        }}
+        location /5/ {{ {cached} }}""")
+    for target, headers, body in (
+        ("/1/k", {}, b"1"), ("/2/k", {}, b"2"), ("/3/k?a=3", {}, b"3"), ("/3/k?a=4", {}, b"4"), ("/3/k", {}, b"none"),
+        ("/4/k", {"A": KEY}, KEY.encode()), ("/4/k", {"A": "x"}, b"x"), ("/5/k", {}, b"none"),
+    ):  # fmt: skip
+        for _ in range(2):
+            assert n.get(target, headers=headers).body == body, target
+    assert len(origin.requests) == 8
+    files = [f.read_bytes() for f in (tmp_path / "cache").rglob("*") if f.is_file()]
+    heads = [f.partition(b"\nHTTP/1.1 ")[0] for f in files]
+    assert len(heads) == 8 and all(b"\nKEY: " in head and KEY.encode() not in head for head in heads)
+    assert KEY not in n.error_log()
+
+
+def test_presigned_urls_say_who_pays(serve, origin):
+    url = "s3_private_bucket abc; return 302 $s3_private_bucket_presigned_url;"
+    customer = "x-amz-server-side-encryption-customer-key"
+    n = serve(f"""
+        location /p/ {{
+            s3_private_bucket_set_header x-amz-request-payer $arg_payer;
+            s3_private_bucket_set_header x-amz-checksum-mode ENABLED; {url}
+        }}
+        location /c/ {{ s3_private_bucket_set_header {customer} $arg_key; {url} }}""")
+    url = n.get("/p/k?payer=requester").get("Location")
+    assert "&X-Amz-Expires=300&X-Amz-Request-Payer=requester&X-Amz-SignedHeaders=host&" in url
+    assert "hecksum" not in url
+    assert "Payer" not in n.get("/p/k").get("Location")
+    assert n.get("/c/k").status == 302
+    assert n.get(f"/c/k?key={KEY}").status == 500
+    says = f'$s3_private_bucket_presigned_url cannot have the header "{customer}" that its location sets'
+    assert says in n.error_log()
+
+
+def test_the_variables_of_headers_cannot_be_read(serve, origin):
+    # What looks for a name at run time finds none.
+    n = serve(f"""location /m/ {{ s3_private_bucket abc; s3_private_bucket_set_header x-amz-a {KEY}; ssi on; }}""")
+    names = ("header_0", "headers")
+    page = "".join(f'[<!--# echo var="s3_private_bucket_{name}" default="-" -->]' for name in names)
+    origin.answer = lambda r: (200, [("Content-Type", "text/html")], page.encode())
+    assert n.get("/m/k").body == b"[-][-]"

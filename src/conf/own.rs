@@ -1,11 +1,11 @@
-//! `s3_private_bucket_set_arg`: what operators add to requests.
+//! `s3_private_bucket_set_arg`, `s3_private_bucket_set_header`: what operators add to requests.
 
 use std::rc::Rc;
 
 use super::error::ConfError;
 use super::given::{text, Given};
 use crate::location::Own;
-use crate::s3::own::argument_fault;
+use crate::s3::own::{argument_fault, header_fault, header_value};
 
 /// A level's list of what is set, sorted by name; `None` where there is none.
 type List = Option<Rc<Vec<Own>>>;
@@ -18,6 +18,19 @@ pub fn argument(to: &mut List, given: &Given) -> Result<(), ConfError> {
     }
     if let Some(why) = argument_fault(name) {
         return Err(ConfError::Name { name: name.to_owned(), why });
+    }
+    insert(to, name, given)
+}
+
+/// `s3_private_bucket_set_header`
+pub fn header(to: &mut List, given: &Given) -> Result<(), ConfError> {
+    // As it is signed.
+    let name = &*text(&given.args[0])?.to_ascii_lowercase();
+    if let Some(why) = header_fault(name) {
+        return Err(ConfError::Name { name: name.to_owned(), why });
+    }
+    if header_value(given.args[1].as_bytes()).is_none() {
+        return Err(ConfError::Name { name: name.to_owned(), why: "its value has a control byte" });
     }
     insert(to, name, given)
 }

@@ -106,6 +106,7 @@ unsafe fn write<'a>(
             key: ngx_str_t { len: key.len(), data: key.as_ptr().cast_mut() },
             host,
             uri: ngx_str_t { len, data },
+            headers: &[],
             stamp: Stamp::default(),
             authorization: ngx_str_t { len: 0, data: data.add(len) },
             token: ngx_str_t::empty(),

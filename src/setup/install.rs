@@ -14,7 +14,7 @@ use super::conditions::without_conditions;
 use super::error::SetupError;
 use super::folders;
 use super::keep::{keep_connections, keeps};
-use super::own::{arguments, own_values};
+use super::own::{arguments, constant_headers, own_values};
 use super::proxy::{ignored_headers, Plan, CA_BUNDLES, CONDITIONS};
 use super::settings::{
     BucketSetting, EndpointSetting, Kind, LocationConf, MainConf, Pending, Settings, Work,
@@ -30,6 +30,7 @@ use crate::nginx::foreign::Foreign;
 use crate::nginx::value::Capture;
 use crate::nginx::{bytes, http_core, pool, resolver, Handler};
 use crate::request::names::check_names;
+use crate::request::own_variables::add_headers;
 use crate::s3::auth::{Auth, Identity};
 use crate::s3::endpoint::{Addressing, Endpoint};
 use crate::s3::reported::Reported;
@@ -172,6 +173,7 @@ unsafe fn install_own(
             group: group.as_deref(),
             identity: &identity(cf, &mut main.work, settings, auth, location),
             ca_bundle: ca_bundle(endpoint, written)?,
+            own_headers: &constant_headers(settings),
             masks,
             keeps,
             around: around(cf, &mut main.work.footprints, proxy, array)?,
@@ -226,6 +228,7 @@ unsafe fn identity(
         owner: owner.as_deref(),
         group: setting.upstream.as_deref(),
         masks: settings.masks(),
+        headers: &constant_headers(settings),
     };
     work.digest(&identity, auth)
 }
@@ -264,6 +267,7 @@ fn serving(
         is_aws: endpoint.is_aws(),
         pass_args,
         set_args,
+        set_headers: settings.set_headers.clone().unwrap_or_default(),
         pass_headers: settings.pass_headers.clone().unwrap_or_default(),
         masks,
         append_slash: masks && settings.append_slash.unwrap_or(false),
@@ -334,6 +338,7 @@ unsafe fn write(
 ) -> Result<(Option<*mut *mut c_void>, Vec<[ngx_str_t; 2]>), SetupError> {
     // SAFETY: cf->ctx is the location's, whose configurations are those of the array.
     unsafe {
+        add_headers(cf, plan.own_headers.len())?;
         let own = *array.add(proxy.ctx_index());
         let fresh = proxy.create(cf)?;
         let pass = footprint(cf, &mut work.footprints, proxy, "proxy_pass")?;

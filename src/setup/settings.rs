@@ -50,6 +50,8 @@ pub struct Settings {
     pub pass_args: Option<Rc<[Box<[u8]>]>>,
     /// Sorted by name.
     pub set_args: Option<Rc<Vec<Own>>>,
+    /// Likewise, in lower case.
+    pub set_headers: Option<Rc<Vec<Own>>>,
     pub pass_headers: Option<Rc<[Box<[u8]>]>>,
     /// Whether errors are masked.
     pub masks: Option<bool>,

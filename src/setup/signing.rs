@@ -7,6 +7,7 @@ use ngx::ffi::ngx_conf_t;
 
 use super::blocks::Resolved;
 use super::error::SetupError;
+use super::own::headers;
 use super::settings::{MainConf, Settings, Work};
 use super::sources;
 use crate::credentials::keys::Keys;
@@ -14,7 +15,7 @@ use crate::credentials::slot::Slot;
 use crate::location::{module, Signing};
 use crate::nginx::zone::{self, Tenant};
 use crate::nginx::Failed;
-use crate::s3::auth::sigv4::Signer;
+use crate::s3::auth::sigv4::{Header, Signer};
 use crate::s3::auth::{Auth, SigningKeys};
 
 /// How much memory nginx shares for keys, in bytes: for some two hundred sources, over all reloads. Of
@@ -79,10 +80,13 @@ pub fn signing(
     let (Auth::Sigv4 { service, .. }, Some(whose)) = (auth, whose) else { return None };
     let owner = settings.owner();
     let keys = work.keys(whose, settings.region(), service);
+    // With all of them.
+    let own = headers(settings).iter().map(|own| (&*own.name, Some(&b""[..])));
+    let own: Vec<Header> = own.collect();
     let authorization_len = match &keys {
-        Keys::Fixed(signer) => signer.authorization_len(owner.as_deref()),
+        Keys::Fixed(signer) => signer.authorization_len(owner.as_deref(), &own),
         Keys::Renewed(_) => {
-            Signer::longest_authorization(settings.region(), service, owner.as_deref())
+            Signer::longest_authorization(settings.region(), service, owner.as_deref(), &own)
         }
     };
     let presigned_expires = settings.presigned_expires.unwrap_or(300);

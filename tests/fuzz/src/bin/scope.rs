@@ -42,10 +42,10 @@ fuzz_target!(|data: &[u8]| {
     let stamp = Stamp::new(time);
     let date = std::str::from_utf8(stamp.as_bytes()).unwrap();
     for (owner, method) in [(None, Method::Get), (Some("111122223333"), Method::Head)] {
-        let ask = Ask { method, host: b"s3.example.com", target: &written, owner };
+        let ask = Ask { method, host: b"s3.example.com", target: &written, owner, headers: &[] };
         let (path, query) = split(&written);
 
-        let mut out = vec![0; signer.authorization_len(owner)];
+        let mut out = vec![0; signer.authorization_len(owner, &[])];
         signer.authorize(&ask, &stamp, &mut out).unwrap();
         let out = String::from_utf8(out).unwrap();
         let fields = out.strip_prefix("AWS4-HMAC-SHA256 Credential=").unwrap();
