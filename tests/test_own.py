@@ -159,7 +159,7 @@ def test_headers_are_inherited_as_a_list_and_sent_without_a_signature_too(serve,
             proven(r)
 
 
-def test_slices_updates_retries_and_listings(serve, origin):
+def test_slices_updates_and_listings(serve, origin):
     n = serve(
         """s3_private_bucket_set_header x-amz-request-payer requester;
         s3_private_bucket_set_header x-amz-a $arg_a;

@@ -217,7 +217,7 @@ const STEERING: [(&[u8], u32); 7] = [
     (b"X-Accel-Buffering", NGX_HTTP_UPSTREAM_IGN_XA_BUFFERING),
     (b"X-Accel-Charset", NGX_HTTP_UPSTREAM_IGN_XA_CHARSET),
     (b"Set-Cookie", NGX_HTTP_UPSTREAM_IGN_SET_COOKIE),
-    // Nothing that S3's answer may vary by is ever sent to it.
+    // Of what S3's answer may vary by nothing is sent to it but what the cache key tells.
     (b"Vary", NGX_HTTP_UPSTREAM_IGN_VARY),
 ];
 

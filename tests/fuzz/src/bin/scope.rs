@@ -4,7 +4,8 @@
 use std::rc::Rc;
 
 use fuzz::auth::credentials::Credentials;
-use fuzz::auth::sigv4::{Ask, Method, Signer, Stamp};
+use fuzz::auth::sigv4::stamp::Stamp;
+use fuzz::auth::sigv4::{Ask, Method, Signer};
 use fuzz::endpoint::is_region;
 use fuzz::fields;
 use fuzz::object::{sorted_arguments, Key, Target};
