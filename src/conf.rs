@@ -4,6 +4,7 @@ mod auth;
 mod credentials;
 mod error;
 mod given;
+mod own;
 mod values;
 
 use core::ffi::{c_char, c_void, CStr};
@@ -12,7 +13,7 @@ use core::{ptr, slice};
 use ngx::core::{NGX_CONF_ERROR, NGX_CONF_OK};
 use ngx::ffi::{
     ngx_command_t, ngx_conf_t, ngx_str_t, ngx_uint_t, NGX_CONF_1MORE, NGX_CONF_BLOCK,
-    NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_HTTP_LIF_CONF, NGX_HTTP_LOC_CONF,
+    NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_CONF_TAKE2, NGX_HTTP_LIF_CONF, NGX_HTTP_LOC_CONF,
     NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_MAIN_CONF_OFFSET, NGX_HTTP_SRV_CONF,
     NGX_LOG_EMERG,
 };
@@ -35,7 +36,7 @@ const EVERYWHERE: u32 = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CO
 /// A directive: its name, where it can stand with how many arguments, and what it does.
 struct Directive(&'static CStr, u32, Set);
 
-static DIRECTIVES: [Directive; 15] = [
+static DIRECTIVES: [Directive; 17] = [
     Directive(
         c"s3_private_bucket",
         NGX_HTTP_LOC_CONF | NGX_HTTP_LIF_CONF | NGX_CONF_TAKE12,
@@ -68,6 +69,12 @@ static DIRECTIVES: [Directive; 15] = [
     Directive(c"s3_private_bucket_pass_args", EVERYWHERE | NGX_CONF_1MORE, |to, given| {
         let names = given.names("write names of query arguments")?;
         once(&mut to.pass_args, sorted_arguments(names).into())
+    }),
+    Directive(c"s3_private_bucket_set_arg", EVERYWHERE | NGX_CONF_TAKE2, |to, given| {
+        own::argument(&mut to.set_args, given)
+    }),
+    Directive(c"s3_private_bucket_set_header", EVERYWHERE | NGX_CONF_TAKE2, |to, given| {
+        own::header(&mut to.set_headers, given)
     }),
     Directive(c"s3_private_bucket_pass_headers", EVERYWHERE | NGX_CONF_1MORE, |to, given| {
         once(&mut to.pass_headers, given.names("write names of response headers")?.into())
@@ -172,6 +179,8 @@ pub unsafe fn merge(
     inherit(&mut to.key, &from.key);
     inherit(&mut to.index, &from.index);
     inherit(&mut to.pass_args, &from.pass_args);
+    inherit(&mut to.set_args, &from.set_args);
+    inherit(&mut to.set_headers, &from.set_headers);
     inherit(&mut to.pass_headers, &from.pass_headers);
     inherit(&mut to.masks, &from.masks);
     inherit(&mut to.append_slash, &from.append_slash);

@@ -13,6 +13,7 @@ use crate::request::asked::{has_condition, method};
 use crate::request::folder::{is_for_folder, name_folder, with_its_slash};
 use crate::request::name::name_object;
 use crate::request::object::{set_object, Object};
+use crate::request::own::headers;
 use crate::request::refusal::{allow, Refusal};
 use crate::request::wait::wait;
 
@@ -120,9 +121,11 @@ unsafe fn refuse_or_name<'a>(
         }
         // Room for a signature too: when it is made, there is no way back to an error page.
         let signature = serving.signing.as_ref().map_or(0, |signing| signing.authorization_len);
-        match &serving.autoindex {
+        let object = match &serving.autoindex {
             None => name_object(r, serving, signature),
             Some(autoindex) => name_folder(r, serving, autoindex, signature),
-        }
+        }?;
+        object.headers = headers(r, serving)?;
+        Ok(object)
     }
 }

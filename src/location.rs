@@ -86,7 +86,12 @@ pub struct Serving {
     pub is_aws: bool,
     /// Whether the endpoint takes no bucket with a dot in its name.
     pub accelerates: bool,
+    /// The query arguments that requests may have, in the order in which they are signed.
     pub pass_args: Rc<[Box<[u8]>]>,
+    /// `s3_private_bucket_set_arg`: which of `pass_args`, and its value.
+    pub set_args: Box<[(usize, Value)]>,
+    /// `s3_private_bucket_set_header`, in lower case and sorted, as they are signed.
+    pub set_headers: Rc<Vec<Own>>,
     pub pass_headers: Rc<[Box<[u8]>]>,
     /// Whether clients see nginx's errors and not S3's.
     pub masks: bool,
@@ -110,6 +115,14 @@ pub struct Bucket {
     pub name: Value,
     /// What every key begins with.
     pub prefix: Option<Value>,
+}
+
+/// What the operator adds to requests: the name and the value of a query argument or a header.
+#[derive(Clone)]
+pub struct Own {
+    pub name: Box<str>,
+    /// Where it is empty, the name is not sent.
+    pub value: Value,
 }
 
 /// The value of the `Host` header, or what it is made of.

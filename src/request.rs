@@ -6,6 +6,8 @@ pub mod folder;
 pub mod name;
 pub mod names;
 pub mod object;
+pub mod own;
+pub mod own_variables;
 pub mod refusal;
 pub mod sign;
 pub mod unsigned;

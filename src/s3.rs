@@ -9,6 +9,7 @@ pub mod error_body;
 pub mod folder;
 pub mod listing;
 pub mod object;
+pub mod own;
 pub mod partition;
 pub mod reported;
 pub mod sources;

@@ -15,6 +15,7 @@ pub mod folders;
 pub mod groups;
 pub mod install;
 pub mod keep;
+pub mod own;
 pub mod peer;
 pub mod place;
 pub mod platform;

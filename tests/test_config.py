@@ -202,6 +202,23 @@ WRONG = [
     ("s3_private_bucket_autoindex html pages=7;", AUTOINDEX + '"pages=7"; use "page=", "exact_size=", "localtime=" or "valid="'),
     ("s3_private_bucket_autoindex off; s3_private_bucket_autoindex html;", '"s3_private_bucket_autoindex" directive is duplicate'),
     (AUTH + "s3_private_bucket a--use1-az4--x-s3; s3_private_bucket_autoindex html;", '"s3_private_bucket" cannot show the folders of "a--use1-az4--x-s3", as a directory bucket lists them in no order; write "s3_private_bucket_autoindex off"'),
+    ("s3_private_bucket_set_arg versionId;", 'invalid number of arguments in "s3_private_bucket_set_arg" directive'),
+    ("s3_private_bucket_set_arg '' x;", '"s3_private_bucket_set_arg" directive has an empty argument; write the name of a query argument'),
+    *((f"s3_private_bucket_set_arg {name} data:hush;", f'"s3_private_bucket_set_arg" directive cannot set "{name}": {why}; remove it') for name, why in (
+        ("X-Amz-Expires", "S3 takes it for a signature"), ("x-amz-security-token", "S3 takes it for a signature"),
+        *((name, "it is an argument of listings") for name in ("list-type", "prefix", "delimiter", "start-after", "max-keys")),
+        *((name, "with it S3 is asked for something else than the object") for name in ("acl", "policy", "uploads", "uploadId", "tagging")))),
+    ("s3_private_bucket_set_arg a 1; s3_private_bucket_set_arg b 1; s3_private_bucket_set_arg a 2;", '"s3_private_bucket_set_arg" directive cannot set "a": it is set already; remove it'),
+    ("s3_private_bucket_set_arg a $no_such_variable;", 'unknown "no_such_variable" variable'),
+    ("s3_private_bucket_set_header x-amz-a;", 'invalid number of arguments in "s3_private_bucket_set_header" directive'),
+    *((f"s3_private_bucket_set_header '{name}' hush;", f'"s3_private_bucket_set_header" directive cannot set "{name.lower()}": it is not the name of a header; remove it') for name in ("", "a b", "a:")),
+    *((f"s3_private_bucket_set_header {name} hush;", f'"s3_private_bucket_set_header" directive cannot set "{name.lower()}": the module or nginx sends it; remove it') for name in (
+        "Host", "Authorization", "X-Amz-Date", "x-amz-content-sha256", "X-Amz-Security-Token", "X-Amz-Expected-Bucket-Owner", "Connection",
+        "Content-Length", "Transfer-Encoding", "Range", "If-Match", "Cookie", "TE", "Upgrade")),
+    ("s3_private_bucket_set_header x-amz-a 'hush\nhush';", '"s3_private_bucket_set_header" directive cannot set "x-amz-a": its value has a control byte; remove it'),
+    ("s3_private_bucket_set_header a 1; s3_private_bucket_set_header A hush;", '"s3_private_bucket_set_header" directive cannot set "a": it is set already; remove it'),
+    (SIGNED + "s3_private_bucket_set_header X-A hush; proxy_set_header x-A hush;", SHARES + '"proxy_set_header x-A", which the signature covers; remove it'),
+    (BUCKET + "s3_private_bucket_auth secret data:hush; s3_private_bucket_set_header user-agent hush;", '"s3_private_bucket" sends its secret in the header "user-agent", which "s3_private_bucket_set_header" sets too; remove that'),
     # what else stands in the location
     (AUTH + BUCKET + "proxy_pass http://127.0.0.1:9;", '"s3_private_bucket" shares its location with another handler of requests; remove that, or write "proxy_pass" with "$s3_private_bucket_uri"'),
     (AUTH + BUCKET + "proxy_pass http://127.0.0.1:9$uri;", '"s3_private_bucket" shares its location with a "proxy_pass" without "$s3_private_bucket_uri"; add it'),
@@ -315,7 +332,9 @@ def test_variables_that_choose_connections_cannot_be_used(tmp_path, name):
     ) in output
 
 
-@pytest.mark.parametrize("name", ["s3_private_bucket_nam", "s3_private_bucket_", "s3_private_bucket_url"])
+@pytest.mark.parametrize("name", [
+    "s3_private_bucket_nam", "s3_private_bucket_", "s3_private_bucket_url", "s3_private_bucket_header_0", "s3_private_bucket_headers",
+])
 def test_a_misspelt_variable_is_told(tmp_path, name):
     n = Nginx(tmp_path, f"location / {{ return 200 ${name}; }}")
     status, output = n.check()

@@ -40,7 +40,7 @@ TESTED = {
     "instance.conf", "container.conf", "web-identity.conf", "assume-role.conf",
     "sigv4.conf", "presigned.conf", "failover.conf", "precompressed.conf", "clean-urls.conf",
     "google-cloud.conf", "refresh.conf", "tenants.conf", "oauth2.conf", "signed-links.conf", "health.conf",
-    "fleet.conf", "images.conf", "listing.conf", "listing-json.conf",
+    "fleet.conf", "images.conf", "listing.conf", "listing-json.conf", "download-names.conf", "requester-pays.conf",
     "iam-policy.json", "iam-policy-listing.json", "bucket-policy.json", "bucket-policy-header-only.json",
 }  # fmt: skip
 
@@ -264,6 +264,31 @@ def test_presigned(run, s3, tmp_path):
     target = r.get("Location").removeprefix(s3.url)
     assert request(s3.port, target, headers={"Host": s3.url[7:]}).body == b"big"
     assert n.get("/", headers=ANN).status == 404
+
+
+def test_download_names(run, s3):
+    s3.put("signed-example", "f/8c1d.bin", b"report")
+    n = run("download-names.conf", replace=[SIGNED])
+
+    def direct(target):
+        url = n.get(f"/large/{target}").get("Location").removeprefix(s3.url)
+        return request(s3.port, url, headers={"Host": s3.url[7:]})
+
+    for get in (lambda target: n.get(f"/files/{target}"), direct):
+        r = get("8c1d.bin?name=annual%20report-%C3%BC.pdf")
+        assert (r.status, r.body) == (200, b"report")
+        assert r.get("Content-Disposition") == "attachment; filename*=UTF-8''annual%20report-%C3%BC.pdf"
+        assert r.get("Content-Type") == "application/octet-stream"
+        for query in ("", "?name=", "?name=a;b", '?name="a"'):
+            r = get("8c1d.bin" + query)
+            assert r.status == 200 and "filename*" not in (r.get("Content-Disposition") or ""), query
+
+
+def test_requester_pays(run, before_s3):
+    n = run("requester-pays.conf", endpoint=before_s3.url, replace=[SIGNED])
+    for _ in range(2):
+        assert n.get("/index.html").body == b"<h1>index</h1>"
+    assert [r.get("X-Amz-Request-Payer") for r in before_s3.requests] == ["requester"]
 
 
 def test_cors(run):

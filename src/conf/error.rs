@@ -29,6 +29,9 @@ pub enum ConfError {
     /// A value that means nothing.
     #[error("has an invalid value \"{value}\"; {cure}")]
     Value { value: String, cure: &'static str },
+    /// A name that cannot be set.
+    #[error("cannot set \"{name}\": {why}; remove it")]
+    Name { name: String, why: &'static str },
     /// A directive that the block does not have.
     #[error(
         "is unknown in \"s3_private_bucket_credentials\"; use \"source\", \"from\", \"role_arn\", \

@@ -100,6 +100,7 @@ pub unsafe fn name_folder<'a>(
             key: ngx_str_t { len: prefix.len(), data: key },
             host,
             uri: ngx_str_t { len, data },
+            headers: &[],
             stamp: Stamp::default(),
             authorization: ngx_str_t { len: 0, data: data.add(len) },
             token: ngx_str_t::empty(),

@@ -5,6 +5,7 @@ use core::{mem, ptr, slice};
 use ngx::ffi::{ngx_http_request_t, ngx_palloc, ngx_str_t};
 
 use super::object::{Answer, Object};
+use super::own::arguments;
 use super::refusal::Refusal;
 use crate::location::{Host, Serving};
 use crate::nginx::pool::concat;
@@ -31,11 +32,13 @@ pub unsafe fn name_object<'a>(
     unsafe {
         let (name, host, in_host) = bucket(r, serving)?;
         let key = key(r, serving)?;
+        let own = arguments(r, serving)?;
         let target = Target {
             bucket_in_path: (!in_host).then(|| name.as_bytes()),
             key,
             args: (*r).args.as_bytes(),
             pass_args: &serving.pass_args,
+            own: &own,
         };
         write(r, name, host, &target, signature)
     }
@@ -107,6 +110,7 @@ unsafe fn write<'a>(
             key: ngx_str_t { len: key.len(), data: key.as_ptr().cast_mut() },
             host,
             uri: ngx_str_t { len, data },
+            headers: &[],
             stamp: Stamp::default(),
             authorization: ngx_str_t { len: 0, data: data.add(len) },
             token: ngx_str_t::empty(),

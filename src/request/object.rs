@@ -21,6 +21,8 @@ pub struct Object {
     pub host: ngx_str_t,
     /// The request target, as it goes on the wire.
     pub uri: ngx_str_t,
+    /// The values of the operator's own headers, in the order of `set_headers`; they live as long.
+    pub headers: *const [ngx_str_t],
     /// When the request was signed, once it is.
     pub stamp: Stamp,
     /// The signature, empty until the proxy module asks for it. There is room for its bytes.

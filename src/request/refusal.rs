@@ -52,6 +52,14 @@ pub enum Refusal {
         "$s3_private_bucket_presigned_url needs \"s3_private_bucket_auth sigv4\" in its location"
     )]
     NotSigned,
+    /// A value of the operator's own header with a byte that no header has.
+    #[error("the value of the header \"{0}\" has a control byte")]
+    Header(Box<str>),
+    /// A presigned URL of an object that S3 decrypts only with a header.
+    #[error(
+        "$s3_private_bucket_presigned_url cannot have the header \"{0}\" that its location sets"
+    )]
+    HeaderInUrl(Box<str>),
     /// Keys of the source of this name are not there, or a presigned URL would outlive them; no name for keys
     /// that stay.
     #[error(
@@ -75,7 +83,7 @@ impl Refusal {
     pub fn status(&self) -> ngx_int_t {
         let status = match self {
             Refusal::Method => NGX_HTTP_NOT_ALLOWED,
-            Refusal::NoMethod | Refusal::After(_) => NGX_HTTP_BAD_REQUEST,
+            Refusal::NoMethod | Refusal::After(_) | Refusal::Header(_) => NGX_HTTP_BAD_REQUEST,
             Refusal::Key(KeyError::Empty | KeyError::TooLong | KeyError::OtherWord) => {
                 NGX_HTTP_NOT_FOUND
             }
@@ -87,7 +95,9 @@ impl Refusal {
             | Refusal::Dot(_)
             | Refusal::Prefix(_) => NGX_HTTP_NOT_FOUND,
             Refusal::Keys(_) => NGX_HTTP_SERVICE_UNAVAILABLE,
-            Refusal::NotSigned | Refusal::Nginx => NGX_HTTP_INTERNAL_SERVER_ERROR,
+            Refusal::NotSigned | Refusal::HeaderInUrl(_) | Refusal::Nginx => {
+                NGX_HTTP_INTERNAL_SERVER_ERROR
+            }
         };
         status as ngx_int_t
     }
@@ -104,14 +114,18 @@ impl Refusal {
     /// As nginx does: what a client did wrong is not an error of the server.
     fn level(&self) -> u32 {
         match self {
-            Refusal::Method | Refusal::NoMethod | Refusal::Key(_) | Refusal::After(_) => {
-                NGX_LOG_INFO
-            }
+            Refusal::Method
+            | Refusal::NoMethod
+            | Refusal::Key(_)
+            | Refusal::After(_)
+            | Refusal::Header(_) => NGX_LOG_INFO,
             Refusal::Bucket(_)
             | Refusal::DirectoryBucket(_)
             | Refusal::Dot(_)
             | Refusal::Prefix(_) => NGX_LOG_ERR,
-            Refusal::NotSigned | Refusal::Keys(_) | Refusal::Nginx => NGX_LOG_ERR,
+            Refusal::NotSigned | Refusal::HeaderInUrl(_) | Refusal::Keys(_) | Refusal::Nginx => {
+                NGX_LOG_ERR
+            }
         }
     }
 }

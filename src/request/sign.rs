@@ -8,12 +8,14 @@ use ngx::ffi::{ngx_gmtime, ngx_http_request_t, ngx_str_t, ngx_time, ngx_tm_t};
 use super::asked::sent_method;
 use super::name::name_object;
 use super::object::{object_mut, Object};
+use super::own::{headers, signed_headers};
 use super::refusal::Refusal;
 use super::unsigned::refuse;
 use crate::location::{serving, Serving, Signing};
 use crate::nginx::pool::{buffer, concat};
 use crate::s3::auth::sigv4::stamp::Stamp;
-use crate::s3::auth::sigv4::{Ask, Method};
+use crate::s3::auth::sigv4::{Ask, Header, Method};
+use crate::s3::own::is_decrypting;
 
 /// The object of the request that the proxy module is building, signed once. One that cannot be signed
 /// does not reach S3.
@@ -50,7 +52,8 @@ unsafe fn sign(
     unsafe {
         let (version, signer) = signing.keys.signer()?;
         let owner = signing.owner.as_deref();
-        let len = signer.authorization_len(owner);
+        let own = signed_headers(serving, object.headers);
+        let len = signer.authorization_len(owner, &own);
         if len > signing.authorization_len {
             return None;
         }
@@ -59,7 +62,8 @@ unsafe fn sign(
             object.token = concat(r, [token.as_bytes()]).ok()?;
         }
         let (host, target) = (object.host.as_bytes(), object.uri.as_bytes());
-        let ask = Ask { method: sent_method(r, serving)?, host, target, owner };
+        let method = sent_method(r, serving)?;
+        let ask = Ask { method, host, target, owner, headers: &own };
         let stamp = now();
         ptr::write_bytes(object.authorization.data, 0, len);
         let out = slice::from_raw_parts_mut(object.authorization.data, len);
@@ -88,7 +92,13 @@ pub unsafe fn presigned_url(
         let method = Method::named((*r).method_name.as_bytes()).ok_or(Refusal::Method)?;
         let object = name_object(r, serving, 0)?;
         let (host, target) = (object.host.as_bytes(), object.uri.as_bytes());
-        let ask = Ask { method, host, target, owner: signing.owner.as_deref() };
+        let own = signed_headers(serving, headers(r, serving)?);
+        let decrypting = |(name, value): &&Header| is_decrypting(name) && value.is_some();
+        if let Some((name, _)) = own.iter().find(decrypting) {
+            return Err(Refusal::HeaderInUrl((*name).into()));
+        }
+        let owner = signing.owner.as_deref();
+        let ask = Ask { method, host, target, owner, headers: &own };
         let (_, signer) = signing.keys.signer().ok_or_else(|| no_keys(signing))?;
         let expires = &*presigned_expires(signing).ok_or_else(|| no_keys(signing))?;
         let scheme = signing.scheme.as_bytes();

@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use credentials::Credentials;
 use secret::Secret;
+use sigv4::Header;
 
 /// The argument of `s3_private_bucket_auth`.
 pub enum Auth {
@@ -68,12 +69,14 @@ pub struct Identity<'a> {
     pub group: Option<&'a str>,
     /// Whether clients see nginx's errors and not S3's.
     pub masks: bool,
+    /// The operator's own headers, without the value where that differs between requests.
+    pub headers: &'a [Header<'a>],
 }
 
 impl Identity<'_> {
     /// A digest of it for cache keys, of letters and digits: the same after a restart and for new keys in
-    /// the same file. Nothing of a secret goes into it, so that none can be guessed from the key that stands in
-    /// a file of the cache.
+    /// the same file. Nothing of what proves who asks goes into it, so that none can be guessed from the key that
+    /// stands in a file of the cache; of the value of a header, no more than tells it from others.
     pub fn digest(&self) -> Digest {
         let [server, location] = self.place;
         let auth: [&[u8]; 4] = match self.auth {
@@ -89,12 +92,32 @@ impl Identity<'_> {
         let nth = self.nth.to_string();
         let mut hash = Sha256::new();
         for field in auth.into_iter().chain([owner, group, masks, nth.as_bytes()]) {
-            hash.update((field.len() as u64).to_be_bytes());
-            hash.update(field);
+            add(&mut hash, field);
         }
-        let letter = |byte: u8| char::from(LETTERS[usize::from(byte) % LETTERS.len()]);
-        Digest(hash.finalize().iter().map(|&byte| letter(byte)).collect())
+        for (name, value) in self.headers {
+            add(&mut hash, name.as_bytes());
+            add(&mut hash, if value.is_some() { b"is" } else { b"" });
+            add(&mut hash, value.unwrap_or_default());
+        }
+        Digest(letters(hash).map(char::from).into_iter().collect())
     }
+}
+
+/// A digest for cache keys of what may be secrets, of letters and digits.
+pub fn digest<'a>(fields: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    fields.into_iter().for_each(|field| add(&mut hash, field));
+    letters(hash)
+}
+
+fn add(hash: &mut Sha256, field: &[u8]) {
+    hash.update((field.len() as u64).to_be_bytes());
+    hash.update(field);
+}
+
+fn letters(hash: Sha256) -> [u8; 32] {
+    let bytes: [u8; 32] = hash.finalize().into();
+    bytes.map(|byte| LETTERS[usize::from(byte) % LETTERS.len()])
 }
 
 /// What tells a text from others.
@@ -147,7 +170,7 @@ mod tests {
     fn digest(auth: &Auth, location: &str, rest: (Option<&str>, Option<&str>, bool)) -> Digest {
         let (owner, group, masks) = rest;
         let place = [&b"example.com"[..], location.as_bytes()];
-        Identity { auth, place, nth: 0, owner, group, masks }.digest()
+        Identity { auth, place, nth: 0, owner, group, masks, headers: &[] }.digest()
     }
 
     #[test]
@@ -171,6 +194,26 @@ mod tests {
             assert_eq!(one.short(&digests).len(), 3);
             assert!(digests[..i].iter().all(|other| other.short(&digests) != one.short(&digests)));
         }
+    }
+
+    #[test]
+    fn other_headers_are_another_identity() {
+        let place = [&b""[..], b"/"];
+        let of = |headers: &[Header]| {
+            let (owner, group) = (None, None);
+            Identity { auth: &Auth::None, place, nth: 0, owner, group, masks: true, headers }
+                .digest()
+        };
+        let all = [
+            of(&[]),
+            of(&[("a", None)]),
+            of(&[("a", Some(b""))]),
+            of(&[("a", Some(b"1"))]),
+            of(&[("b", Some(b"1"))]),
+            of(&[("a", Some(b"1")), ("b", Some(b"1"))]),
+        ];
+        assert!(all.iter().enumerate().all(|(i, one)| !all[..i].contains(one)));
+        assert_ne!(super::digest([&b"ab"[..], b"c"]), super::digest([&b"a"[..], b"bc"]));
     }
 
     #[test]

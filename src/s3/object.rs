@@ -160,6 +160,26 @@ pub struct Target<'a> {
     pub args: &'a [u8],
     /// The names of the arguments that may pass, decoded, in the order of [`sorted_arguments`].
     pub pass_args: &'a [Box<[u8]>],
+    /// Those of them that the client has no say in: which one, and its value, decoded. One without a value is
+    /// not sent.
+    pub own: &'a [(usize, &'a [u8])],
+}
+
+/// The value of an argument.
+#[derive(Clone, Copy)]
+enum Argument<'a> {
+    /// As the client wrote it.
+    Encoded(&'a [u8]),
+    Decoded(&'a [u8]),
+}
+
+impl Argument<'_> {
+    fn for_each(self, f: impl FnMut(u8)) {
+        match self {
+            Argument::Encoded(raw) => decoded(raw, b' ').for_each(f),
+            Argument::Decoded(value) => value.iter().copied().for_each(f),
+        }
+    }
 }
 
 impl Target<'_> {
@@ -168,8 +188,8 @@ impl Target<'_> {
         let bucket = self.bucket_in_path.map_or(0, |b| 1 + b.len());
         let mut len = bucket + 1 + self.key.encoded_len;
         self.each_arg(|name, value| {
-            let name = name.iter().map(|&b| query_width(b));
-            len += 2 + name.chain(decoded(value, b' ').map(query_width)).sum::<usize>();
+            len += 2 + name.iter().map(|&b| query_width(b)).sum::<usize>();
+            value.for_each(|b| len += query_width(b));
         });
         len
     }
@@ -202,16 +222,22 @@ impl Target<'_> {
             separator = b'&';
             name.iter().for_each(|&b| e.query(b));
             e.raw(b'=');
-            decoded(value, b' ').for_each(|b| e.query(b));
+            value.for_each(|b| e.query(b));
         });
         e.at
     }
 
-    fn each_arg(&self, mut f: impl FnMut(&[u8], &[u8])) {
-        if self.args.is_empty() {
+    fn each_arg(&self, mut f: impl FnMut(&[u8], Argument)) {
+        if self.args.is_empty() && self.own.is_empty() {
             return;
         }
-        for wanted in self.pass_args {
+        for (i, wanted) in self.pass_args.iter().enumerate() {
+            if let Some((_, value)) = self.own.iter().find(|(at, _)| *at == i) {
+                if !value.is_empty() {
+                    f(wanted, Argument::Decoded(value));
+                }
+                continue;
+            }
             let found = self.args.split(|&b| b == b'&').find_map(|arg| {
                 let (name, value) = match arg.iter().position(|&b| b == b'=') {
                     Some(at) => (&arg[..at], &arg[at + 1..]),
@@ -220,7 +246,7 @@ impl Target<'_> {
                 decoded(name, b' ').eq(wanted.iter().copied()).then_some(value)
             });
             if let Some(value) = found {
-                f(wanted, value);
+                f(wanted, Argument::Encoded(value));
             }
         }
     }
@@ -317,12 +343,23 @@ mod tests {
     use super::*;
 
     fn wire(bucket: Option<&str>, key: &[u8], args: &str, pass: &[&str]) -> String {
+        wire_with(bucket, key, args, pass, &[])
+    }
+
+    fn wire_with(
+        bucket: Option<&str>,
+        key: &[u8],
+        args: &str,
+        pass: &[&str],
+        own: &[(usize, &[u8])],
+    ) -> String {
         let pass_args = sorted_arguments(pass.iter().map(|n| n.as_bytes().into()).collect());
         let bucket_in_path = bucket.map(str::as_bytes);
         let decoded = key;
         let key = Key::new(decoded, true).unwrap();
         assert_eq!(key.as_bytes(), decoded);
-        let t = Target { bucket_in_path, key, args: args.as_bytes(), pass_args: &pass_args };
+        let args = args.as_bytes();
+        let t = Target { bucket_in_path, key, args, pass_args: &pass_args, own };
         let mut out = vec![0; t.len()];
         assert_eq!(t.write(&mut out), out.len(), "the length is exact");
         String::from_utf8(out).unwrap()
@@ -391,6 +428,19 @@ mod tests {
             wire(None, b"k", "~=1&a=2&a-b=3&%c3%bc=4", &["\u{fc}", "~", "a-b", "a"]),
             sorted
         );
+    }
+
+    #[test]
+    fn the_operators_arguments_win() {
+        let pass = &["a", "b", "c"];
+        for (args, own, expected) in [
+            ("", &[(1, &b"x y+%"[..])][..], "/k?b=x%20y%2B%25"),
+            ("b=2&c=3&a=1", &[(1, b"x")], "/k?a=1&b=x&c=3"),
+            ("b=2&c=3", &[(2, b"z"), (1, b"")], "/k?c=z"),
+            ("", &[(1, b"")], "/k"),
+        ] {
+            assert_eq!(wire_with(None, b"k", args, pass, own), expected, "{args}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use ngx::ffi::{ngx_conf_t, NGX_LOG_WARN};
 
 use super::error::SetupError;
+use super::own::headers;
 use super::settings::{BucketSetting, Destination, Settings};
 use super::written::Written;
 use crate::location::Bucket;
@@ -45,6 +46,12 @@ pub unsafe fn check(cf: *mut ngx_conf_t, settings: &Settings) -> Result<(), Setu
         (Some(group), _) => unsafe { is_local(group) },
         (None, None) => endpoint.is_loopback(),
     };
+    if let Auth::Secret(secret) = &**auth {
+        let mut own = headers(settings).iter();
+        if let Some(own) = own.find(|own| own.name.eq_ignore_ascii_case(secret.header())) {
+            return Err(SetupError::SecretHeader(own.name.clone()));
+        }
+    }
     if matches!(**auth, Auth::Secret(_)) && !endpoint.https && !local {
         let warning = format!(
             "sends its secret unencrypted to \"http://{}\"; use an https:// endpoint",
@@ -111,7 +118,7 @@ pub fn check_signed(settings: &Settings, written: &Written) -> Result<(), SetupE
         return Ok(());
     }
     let mut names = written.headers.iter().map(|(name, _)| name);
-    if let Some(name) = names.find(|name| is_signed(name.as_bytes())) {
+    if let Some(name) = names.find(|name| is_signed(name.as_bytes(), settings)) {
         return Err(SetupError::Signed(format!("proxy_set_header {name}")));
     }
     if written.has("proxy_method") {
@@ -124,10 +131,12 @@ pub fn check_signed(settings: &Settings, written: &Written) -> Result<(), SetupE
     }
 }
 
-fn is_signed(header: &[u8]) -> bool {
+fn is_signed(header: &[u8], settings: &Settings) -> bool {
+    let mut own = headers(settings).iter();
     header.eq_ignore_ascii_case(b"host")
         || header.eq_ignore_ascii_case(b"authorization")
         || is_amz(header)
+        || own.any(|own| header.eq_ignore_ascii_case(own.name.as_bytes()))
 }
 
 fn is_amz(name: &[u8]) -> bool {

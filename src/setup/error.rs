@@ -38,6 +38,9 @@ pub enum SetupError {
          remove it"
     )]
     SignedArgument(String),
+    /// A header with two values.
+    #[error("sends its secret in the header \"{0}\", which \"s3_private_bucket_set_header\" sets too; remove that")]
+    SecretHeader(Box<str>),
     /// Keys that cannot be used.
     #[error(transparent)]
     Keys(#[from] Refused),

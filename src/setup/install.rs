@@ -14,6 +14,7 @@ use super::conditions::without_conditions;
 use super::error::SetupError;
 use super::folders;
 use super::keep::{keep_connections, keeps};
+use super::own::{arguments, constant_headers, own_values};
 use super::proxy::{ignored_headers, Plan, CA_BUNDLES, CONDITIONS};
 use super::settings::{
     BucketSetting, Destination, Kind, LocationConf, MainConf, Pending, Settings, Work,
@@ -26,9 +27,10 @@ use crate::handler::handle;
 use crate::location::{Autoindex, Bucket, Host, Serving, Signing};
 use crate::log;
 use crate::nginx::foreign::Foreign;
-use crate::nginx::value::{Capture, Value};
+use crate::nginx::value::Capture;
 use crate::nginx::{bytes, http_core, pool, resolver, Handler};
 use crate::request::names::check_names;
+use crate::request::own_variables::add_headers;
 use crate::s3::auth::{Auth, Identity};
 use crate::s3::endpoint::{Addressing, Endpoint};
 use crate::s3::reported::Reported;
@@ -173,6 +175,7 @@ unsafe fn install_own(
             group: group.as_deref(),
             identity: &identity(cf, &mut main.work, settings, auth, location),
             ca_bundle: ca_bundle(endpoint, written)?,
+            own_headers: &constant_headers(settings),
             masks,
             keeps,
             around: around(cf, &mut main.work.footprints, proxy, array)?,
@@ -227,6 +230,7 @@ unsafe fn identity(
         owner: owner.as_deref(),
         group: setting.upstream.as_deref(),
         masks: settings.masks(),
+        headers: &constant_headers(settings),
     };
     work.digest(&identity, auth)
 }
@@ -250,10 +254,11 @@ fn serving(
     let settings = &conf.settings;
     let endpoint = settings.destination().endpoint;
     let masks = settings.masks();
+    let (pass_args, set_args) = arguments(settings);
     Serving {
         bucket: bucket.clone(),
         key: settings.key.clone(),
-        captures: captures_of(bucket, settings.key.as_ref()),
+        captures: captures_of(bucket, settings),
         regex: conf.known.regex,
         index: settings.index.clone(),
         autoindex: None,
@@ -262,7 +267,9 @@ fn serving(
         addressing: settings.addressing(),
         is_aws: endpoint.is_aws(),
         accelerates: settings.features().is_some_and(|features| features.accelerate),
-        pass_args: settings.pass_args.clone().unwrap_or_default(),
+        pass_args,
+        set_args,
+        set_headers: settings.set_headers.clone().unwrap_or_default(),
         pass_headers: settings.pass_headers.clone().unwrap_or_default(),
         masks,
         append_slash: masks && settings.append_slash.unwrap_or(false),
@@ -312,9 +319,10 @@ fn ca_bundle(endpoint: &Endpoint, written: &Written) -> Result<Option<&'static s
 }
 
 /// The captures that any of a location's values uses.
-fn captures_of(bucket: &Bucket, key: Option<&Value>) -> Box<[Capture]> {
-    let values = [Some(&bucket.name), bucket.prefix.as_ref(), key];
-    let all = values.into_iter().flatten().flat_map(|value| value.captures.iter().copied());
+fn captures_of(bucket: &Bucket, settings: &Settings) -> Box<[Capture]> {
+    let values = [Some(&bucket.name), bucket.prefix.as_ref(), settings.key.as_ref()];
+    let values = values.into_iter().flatten().chain(own_values(settings));
+    let all = values.flat_map(|value| value.captures.iter().copied());
     all.collect::<BTreeMap<u8, ngx_uint_t>>().into_iter().collect()
 }
 
@@ -332,6 +340,7 @@ unsafe fn write(
 ) -> Result<(Option<*mut *mut c_void>, Vec<[ngx_str_t; 2]>), SetupError> {
     // SAFETY: cf->ctx is the location's, whose configurations are those of the array.
     unsafe {
+        add_headers(cf, plan.own_headers.len())?;
         let own = *array.add(proxy.ctx_index());
         let fresh = proxy.create(cf)?;
         let pass = footprint(cf, &mut work.footprints, proxy, "proxy_pass")?;

@@ -10,9 +10,10 @@ use ngx::ffi::{
 
 use crate::location::Host;
 use crate::nginx::template::literal;
+use crate::request::own_variables::{header_name, HEADERS};
 use crate::request::variables::{AUTHORIZATION, CHOICE, SESSION, TOKEN};
 use crate::s3::answer::is_named;
-use crate::s3::auth::sigv4::UNSIGNED_PAYLOAD;
+use crate::s3::auth::sigv4::{Header, UNSIGNED_PAYLOAD};
 use crate::s3::auth::{Auth, SigningKeys};
 use crate::s3::endpoint::Endpoint;
 
@@ -42,6 +43,8 @@ pub struct Plan<'a> {
     pub identity: &'a str,
     /// The first of [`CA_BUNDLES`] that exists.
     pub ca_bundle: Option<&'static str>,
+    /// The operator's own headers, without the value where that differs between requests.
+    pub own_headers: &'a [Header<'a>],
     /// Whether clients see nginx's errors and not S3's.
     pub masks: bool,
     /// Whether connections are kept.
@@ -164,12 +167,15 @@ impl Plan<'_> {
         let slice = if self.around.slices { "$slice_range" } else { "" };
         // Between spaces, which no host has.
         let method = if self.around.keeps_head { " $s3_private_bucket_method " } else { "" };
-        format!("{identity}{method}{host}{port}$s3_private_bucket_uri{slice}")
+        let varies = self.own_headers.iter().any(|(_, value)| value.is_none());
+        // As long for all.
+        let headers = if varies { format!("${{{HEADERS}}}") } else { String::new() };
+        format!("{identity}{headers}{method}{host}{port}$s3_private_bucket_uri{slice}")
     }
 
     /// The headers that go to S3 with every request: who asks for which host. A value that is empty is
     /// not sent.
-    pub fn headers<'a>(&self, auth: &'a Auth, owner: Option<&str>) -> Vec<(&'a str, String)> {
+    pub fn headers<'a>(&'a self, auth: &'a Auth, owner: Option<&str>) -> Vec<(&'a str, String)> {
         let mut all: Vec<(&str, String)> = vec![("Host", self.host_text().to_owned())];
         let literal = |text| literal(text, "${s3_private_bucket_dollar}");
         if let Some(owner) = owner {
@@ -189,6 +195,8 @@ impl Plan<'_> {
                 all.extend(token.map(|token| ("X-Amz-Security-Token", token)));
             }
         }
+        let own = self.own_headers.iter().enumerate();
+        all.extend(own.map(|(nth, (name, _))| (*name, format!("${}", header_name(nth)))));
         // The proxy module's own.
         let dropped = ["Connection", "Content-Length", "Transfer-Encoding"];
         all.extend(dropped.map(|name| (name, String::new())));
@@ -209,7 +217,7 @@ const STEERING: [(&[u8], u32); 7] = [
     (b"X-Accel-Buffering", NGX_HTTP_UPSTREAM_IGN_XA_BUFFERING),
     (b"X-Accel-Charset", NGX_HTTP_UPSTREAM_IGN_XA_CHARSET),
     (b"Set-Cookie", NGX_HTTP_UPSTREAM_IGN_SET_COOKIE),
-    // Nothing that S3's answer may vary by is ever sent to it.
+    // Of what S3's answer may vary by nothing is sent to it but what the cache key tells.
     (b"Vary", NGX_HTTP_UPSTREAM_IGN_VARY),
 ];
 
@@ -245,6 +253,7 @@ mod tests {
             group: None,
             identity: "id:",
             ca_bundle: Some("/ca"),
+            own_headers: &[],
             masks: false,
             keeps: false,
             around: Around::default(),
@@ -305,6 +314,21 @@ mod tests {
             let plan = Plan { around, ..plan(&endpoint, &host) };
             assert_eq!(value(&plan, "proxy_cache_key").as_deref(), Some(expected));
         }
+    }
+
+    #[test]
+    fn headers_of_the_operator_are_sent_and_told_apart() {
+        let (endpoint, host) = (Endpoint::parse("https://h").unwrap(), Host::Constant("h".into()));
+        let own: [Header; 2] = [("x-a", Some(b"1")), ("x-b", None)];
+        let plan = Plan { own_headers: &own, ..plan(&endpoint, &host) };
+        let headers = plan.headers(&Auth::None, None);
+        assert_eq!(headers[1], ("x-a", "$s3_private_bucket_header_0".to_owned()));
+        assert_eq!(headers[2], ("x-b", "$s3_private_bucket_header_1".to_owned()));
+        let key = "id:${s3_private_bucket_headers}h$s3_private_bucket_uri";
+        assert_eq!(value(&plan, "proxy_cache_key").as_deref(), Some(key));
+        let constant = Plan { own_headers: &own[..1], ..self::plan(&endpoint, &host) };
+        let key = "id:h$s3_private_bucket_uri";
+        assert_eq!(value(&constant, "proxy_cache_key").as_deref(), Some(key));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::tls;
 use super::written::{Footprints, Written};
 use crate::credentials::keys::{Keys, Renewed};
 use crate::credentials::source::{self, From, Source};
-use crate::location::{Bucket, Location, Shared};
+use crate::location::{Bucket, Location, Own, Shared};
 use crate::nginx::http_core::Regex;
 use crate::nginx::value::Value;
 use crate::s3::access_point::AccessPoint;
@@ -50,6 +50,10 @@ pub struct Settings {
     pub key: Option<Value>,
     pub index: Option<Rc<str>>,
     pub pass_args: Option<Rc<[Box<[u8]>]>>,
+    /// Sorted by name.
+    pub set_args: Option<Rc<Vec<Own>>>,
+    /// Likewise, in lower case.
+    pub set_headers: Option<Rc<Vec<Own>>>,
     pub pass_headers: Option<Rc<[Box<[u8]>]>>,
     /// Whether errors are masked.
     pub masks: Option<bool>,

@@ -7,6 +7,7 @@ use ngx::ffi::ngx_conf_t;
 
 use super::blocks::Resolved;
 use super::error::SetupError;
+use super::own::headers;
 use super::settings::{MainConf, Settings, Work};
 use super::sources;
 use crate::credentials::keys::Keys;
@@ -15,7 +16,7 @@ use crate::credentials::source::Kind;
 use crate::location::{module, Signing};
 use crate::nginx::zone::{self, Tenant};
 use crate::nginx::Failed;
-use crate::s3::auth::sigv4::Signer;
+use crate::s3::auth::sigv4::{Header, Signer};
 use crate::s3::auth::{Auth, SigningKeys};
 use crate::s3::sources::MAX_ACCESS_KEY_ID;
 
@@ -91,11 +92,15 @@ pub fn signing(
     let (Auth::Sigv4 { service, .. }, Some(whose)) = (auth, whose) else { return None };
     let owner = settings.owner();
     let keys = work.keys(whose, settings.region(), service);
+    // With all of them.
+    let own = headers(settings).iter().map(|own| (&*own.name, Some(&b""[..])));
+    let own: Vec<Header> = own.collect();
     let authorization_len = match &keys {
-        Keys::Fixed(signer) => signer.authorization_len(owner.as_deref()),
+        Keys::Fixed(signer) => signer.authorization_len(owner.as_deref(), &own),
         Keys::Renewed(renewed) => {
+            let region = settings.region();
             let longest =
-                Signer::longest_authorization(settings.region(), service, owner.as_deref());
+                Signer::longest_authorization(region, service, owner.as_deref(), &own);
             // In a file is what its operator wrote, whoever gave it.
             let more = match &renewed.source.kind {
                 Kind::File { first, .. } => first.access_key_id().len(),

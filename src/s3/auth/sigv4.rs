@@ -4,6 +4,7 @@
 //! Using Query Parameters" (Amazon S3 API Reference). For S3 the path is encoded once and never
 //! normalised: what is signed is the request target as it goes on the wire.
 
+mod canonical;
 pub mod form;
 pub mod stamp;
 
@@ -12,8 +13,10 @@ use std::io::{self, Write};
 use std::rc::Rc;
 
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 
+pub use canonical::Header;
+use canonical::{merged, names, Canonical};
 use stamp::Stamp;
 
 use super::credentials::Credentials;
@@ -63,6 +66,8 @@ pub struct Ask<'a> {
     pub target: &'a [u8],
     /// The account that has to own the bucket (`x-amz-expected-bucket-owner`).
     pub owner: Option<&'a str>,
+    /// The operator's own headers, lower-case and sorted. In a URL stands of them only who pays.
+    pub headers: &'a [Header<'a>],
 }
 
 /// Signs with one key for one region and service.
@@ -106,11 +111,17 @@ impl Signer {
     }
 
     /// The length in bytes of what [`Signer::authorize`] writes at most, whatever the keys.
-    pub fn longest_authorization(region: &str, service: &str, owner: Option<&str>) -> usize {
+    pub fn longest_authorization(
+        region: &str,
+        service: &str,
+        owner: Option<&str>,
+        own: &[Header],
+    ) -> usize {
         let id = "A".repeat(MAX_ACCESS_KEY_ID);
         let longest = Credentials::new(&id, "-", Some("-"));
-        longest
-            .map_or(0, |keys| Signer::new(Rc::new(keys), region, service).authorization_len(owner))
+        longest.map_or(0, |keys| {
+            Signer::new(Rc::new(keys), region, service).authorization_len(owner, own)
+        })
     }
 
     /// The session token of the keys.
@@ -118,29 +129,39 @@ impl Signer {
         self.credentials.session_token()
     }
 
-    /// The length in bytes of what [`Signer::authorize`] writes.
-    pub fn authorization_len(&self, owner: Option<&str>) -> usize {
-        self.value_len(&self.headers(b"", b"", owner))
+    /// The length in bytes of what [`Signer::authorize`] writes, with headers of the operator's `own`.
+    pub fn authorization_len(&self, owner: Option<&str>, own: &[Header]) -> usize {
+        let own: usize = names(own).map(|name| name.len() + 1).sum();
+        self.value_len(&self.headers(b"", b"", owner)) + own
     }
 
     /// Writes the value of `Authorization`. With it go `x-amz-date` (the stamp),
-    /// `x-amz-content-sha256` ([`UNSIGNED_PAYLOAD`]) and, where there is one, the owner and the
-    /// session token.
+    /// `x-amz-content-sha256` ([`UNSIGNED_PAYLOAD`]), the ask's own headers and, where there is one, the
+    /// owner and the session token.
     ///
     /// # Errors
     /// When `out` is shorter than [`Signer::authorization_len`].
     pub fn authorize(&self, ask: &Ask, stamp: &Stamp, out: &mut [u8]) -> io::Result<()> {
-        let headers = self.headers(ask.host, stamp.as_bytes(), ask.owner);
+        let fixed = self.headers(ask.host, stamp.as_bytes(), ask.owner);
+        let all;
+        let headers = match ask.headers {
+            // Most of the time: nothing is allocated.
+            [] => &fixed[..],
+            own => {
+                all = merged(&fixed, own);
+                &all[..]
+            }
+        };
         let (path, query) = split(ask.target);
         let canonical = Canonical {
             method: ask.method.name(),
             path,
             query: &[query],
-            headers: &headers,
+            headers,
             payload: UNSIGNED_PAYLOAD,
         };
         let signature = self.sign(&canonical, stamp);
-        self.write_value(&headers, stamp, &signature, out)
+        self.write_value(headers, stamp, &signature, out)
     }
 
     fn value_len(&self, headers: &[Header]) -> usize {
@@ -237,7 +258,7 @@ impl Signer {
         expires: &'a str,
         day: &'a [u8; 8],
         date: &'a [u8; 16],
-    ) -> [&'a [u8]; 18] {
+    ) -> [&'a [u8]; 19] {
         let (_, args) = split(ask.target);
         let earlier = |arg: &&[u8]| arg.split(|&b| b == b'=').next() < Some(b"X-Amz-");
         let at = args.split(|&b| b == b'&').take_while(earlier).map(|arg| arg.len() + 1).sum();
@@ -258,6 +279,7 @@ impl Signer {
             ask.owner.unwrap_or_default().as_bytes(),
             b"&X-Amz-Expires=",
             expires.as_bytes(),
+            when(ask.headers.contains(&PAYS), b"&X-Amz-Request-Payer=requester"),
             when(self.encoded_token.is_some(), b"&X-Amz-Security-Token="),
             self.encoded_token.as_deref().unwrap_or_default().as_bytes(),
             b"&X-Amz-SignedHeaders=host",
@@ -303,17 +325,13 @@ impl Signer {
     }
 }
 
+/// That the requester pays, which no other value says ("GetObject", Amazon S3 API Reference).
+const PAYS: Header = ("x-amz-request-payer", Some(b"requester"));
+
 const PRESIGNED_SIGNATURE: &[u8] = b"&X-Amz-Signature=";
 
 fn scope(region: &str, service: &str) -> String {
     format!("/{region}/{service}/aws4_request")
-}
-
-/// A header that is signed: its lower-case name and its value. One without a value is not sent.
-type Header<'a> = (&'static str, Option<&'a [u8]>);
-
-fn names<'a>(headers: &'a [Header]) -> impl Iterator<Item = &'static str> + 'a {
-    headers.iter().filter(|(_, value)| value.is_some()).map(|(name, _)| *name)
 }
 
 /// The path and the query of a request target.
@@ -321,46 +339,6 @@ fn split(target: &[u8]) -> (&[u8], &[u8]) {
     match target.iter().position(|&b| b == b'?') {
         Some(at) => (&target[..at], &target[at + 1..]),
         None => (target, b""),
-    }
-}
-
-/// The canonical request ("Create a signed AWS API request", IAM User Guide).
-struct Canonical<'a> {
-    method: &'a str,
-    path: &'a [u8],
-    /// The pieces of the canonical query.
-    query: &'a [&'a [u8]],
-    /// Sorted by name.
-    headers: &'a [Header<'a>],
-    payload: &'a str,
-}
-
-impl Canonical<'_> {
-    fn digest(&self) -> [u8; 32] {
-        let mut hash = Sha256::new();
-        hash.update(self.method);
-        hash.update(b"\n");
-        hash.update(self.path);
-        hash.update(b"\n");
-        for part in self.query {
-            hash.update(part);
-        }
-        hash.update(b"\n");
-        for (name, value) in self.headers {
-            if let Some(value) = value {
-                hash.update(name);
-                hash.update(b":");
-                hash.update(value);
-                hash.update(b"\n");
-            }
-        }
-        for (i, name) in names(self.headers).enumerate() {
-            hash.update(if i == 0 { b"\n" } else { b";" });
-            hash.update(name);
-        }
-        hash.update(b"\n");
-        hash.update(self.payload);
-        hash.finalize().into()
     }
 }
 
@@ -424,7 +402,7 @@ mod tests {
     }
 
     fn authorization(signer: &Signer, ask: &Ask, stamp: &Stamp) -> String {
-        let mut out = vec![0; signer.authorization_len(ask.owner)];
+        let mut out = vec![0; signer.authorization_len(ask.owner, ask.headers)];
         signer.authorize(ask, stamp, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
@@ -494,6 +472,7 @@ mod tests {
             host: b"examplebucket.s3.amazonaws.com",
             target: b"/test.txt",
             owner: None,
+            headers: &[],
         };
         assert_eq!(
             presigned(&doc_signer(), &ask, "86400", &Stamp::new([2013, 5, 24, 0, 0, 0])),
@@ -624,7 +603,8 @@ mod tests {
             };
             let pass_args = sorted_arguments(names.map(decode).collect());
             let key = Key::unchecked(&path[1..]);
-            let target = Target { bucket_in_path: None, key, args, pass_args: &pass_args };
+            let target =
+                Target { bucket_in_path: None, key, args, pass_args: &pass_args, own: &[] };
             let mut wire = vec![0; target.len()];
             target.write(&mut wire);
 
@@ -643,7 +623,8 @@ mod tests {
             };
             assert_eq!(text(signer.sign(&canonical, &stamp)), in_header, "{name}");
 
-            let ask = Ask { method: Method::Get, host: b"", target: &wire, owner: None };
+            let ask =
+                Ask { method: Method::Get, host: b"", target: &wire, owner: None, headers: &[] };
             let day = stamp.day();
             let query = signer.presigned_query(&ask, "3600", &day, stamp.as_bytes());
             canonical.query = &query;
@@ -708,6 +689,16 @@ mod tests {
             let separator = if target.contains('?') { '&' } else { '?' };
             url.push_str(&format!("{separator}X-Amz-Expected-Bucket-Owner={owner}"));
         }
+        for (name, value) in ask.headers {
+            match value.map(|value| core::str::from_utf8(value).unwrap()) {
+                Some(value) if expires.is_none() => headers.push((name, value)),
+                Some(value) if *name == PAYS.0 => {
+                    let separator = if url.contains('?') { '&' } else { '?' };
+                    url.push_str(&format!("{separator}X-Amz-Request-Payer={value}"));
+                }
+                _ => (),
+            }
+        }
         let body = SignableBody::UnsignedPayload;
         let headers = headers.into_iter();
         let request = SignableRequest::new(ask.method.name(), url, headers, body).unwrap();
@@ -741,6 +732,8 @@ mod tests {
             owner in proptest::option::of("[0-9]{12}"),
             time in [1970u32..2200, 1..13, 1..29, 0..24, 0..60, 0..60],
             expires in 1u64..=604_800,
+            own in 0usize..=3,
+            value in "[!-~]( ?[!-~]){0,8}",
         ) {
             let encoded = |t: &String| encode_argument(t.as_bytes());
             let names = args.iter().map(|(n, _)| n.as_bytes().into());
@@ -754,13 +747,18 @@ mod tests {
                 key,
                 args: args.as_bytes(),
                 pass_args: &pass_args,
+                own: &[],
             };
             let mut wire = vec![0; target.len()];
             target.write(&mut wire);
 
             let method = if head { Method::Head } else { Method::Get };
             let owner = owner.as_deref();
-            let ask = Ask { method, host: b"b.s3.example.com:9000", target: &wire, owner };
+            let mut headers: Vec<Header> = vec![("a", Some(value.as_bytes())), ("empty", None)];
+            headers.push(PAYS);
+            headers.truncate(own);
+            let host = b"b.s3.example.com:9000";
+            let ask = Ask { method, host, target: &wire, owner, headers: &headers };
             let ours = signer(&id, &secret, token.as_deref(), &region, &service);
             let stamp = Stamp::new(time);
             let theirs = by_aws(&ours, &region, &service, &ask, time, None);
@@ -775,11 +773,17 @@ mod tests {
     #[test]
     fn a_key_is_derived_once_a_day_and_nothing_is_allocated_for_a_signature() {
         let signer = doc_signer();
-        let ask = Ask { method: Method::Head, host: b"h", target: b"/k?a=1", owner: Some("1") };
+        let ask = Ask {
+            method: Method::Head,
+            host: b"h",
+            target: b"/k?a=1",
+            owner: Some("1"),
+            headers: &[],
+        };
         let mut out = [0; 512];
         let mut allocations = |stamp: Stamp| {
             let before = ALLOCATIONS.get();
-            let out = &mut out[..signer.authorization_len(ask.owner)];
+            let out = &mut out[..signer.authorization_len(ask.owner, ask.headers)];
             signer.authorize(&ask, &stamp, out).unwrap();
             let len = signer.presigned_len(&ask, "300");
             signer.presign(&ask, "300", &stamp, &mut [0; 512][..len]).unwrap();
@@ -798,8 +802,8 @@ mod tests {
     #[test]
     fn nothing_is_written_by_half() {
         let (signer, stamp) = (doc_signer(), Stamp::new([2026, 11, 24, 0, 0, 0]));
-        let ask = Ask { method: Method::Get, host: b"h", target: b"/k", owner: None };
-        let mut short = vec![0; signer.authorization_len(None) - 1];
+        let ask = Ask { method: Method::Get, host: b"h", target: b"/k", owner: None, headers: &[] };
+        let mut short = vec![0; signer.authorization_len(None, &[]) - 1];
         assert!(signer.authorize(&ask, &stamp, &mut short).is_err());
         let mut short = vec![0; signer.presigned_len(&ask, "1") - 1];
         assert!(signer.presign(&ask, "1", &stamp, &mut short).is_err());

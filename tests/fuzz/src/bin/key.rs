@@ -67,8 +67,8 @@ fn decode_path(segment: &[u8]) -> Vec<u8> {
 fn write(key: &[u8], checked: Key, args: &[u8], names: &[u8]) {
     let names = names.split(|&b| b == b',').filter(|n| !n.is_empty()).map(Box::from).collect();
     let pass_args = sorted_arguments(names);
-    let target =
-        Target { bucket_in_path: Some(b"bucket"), key: checked, args, pass_args: &pass_args };
+    let bucket_in_path = Some(&b"bucket"[..]);
+    let target = Target { bucket_in_path, key: checked, args, pass_args: &pass_args, own: &[] };
     let mut out = vec![0; target.len()];
     assert_eq!(target.write(&mut out), out.len());
 

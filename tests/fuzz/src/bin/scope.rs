@@ -4,7 +4,8 @@
 use std::rc::Rc;
 
 use fuzz::auth::credentials::Credentials;
-use fuzz::auth::sigv4::{Ask, Method, Signer, Stamp};
+use fuzz::auth::sigv4::stamp::Stamp;
+use fuzz::auth::sigv4::{Ask, Method, Signer};
 use fuzz::endpoint::is_region;
 use fuzz::fields;
 use fuzz::object::{sorted_arguments, Key, Target};
@@ -34,7 +35,7 @@ fuzz_target!(|data: &[u8]| {
     });
     let pass_args = sorted_arguments(names.map(Box::from).collect());
     let Ok(key) = Key::new(key, true) else { return };
-    let target = Target { bucket_in_path: None, key, args, pass_args: &pass_args };
+    let target = Target { bucket_in_path: None, key, args, pass_args: &pass_args, own: &[] };
     let mut written = vec![0; target.len()];
     target.write(&mut written);
 
@@ -42,10 +43,10 @@ fuzz_target!(|data: &[u8]| {
     let stamp = Stamp::new(time);
     let date = std::str::from_utf8(stamp.as_bytes()).unwrap();
     for (owner, method) in [(None, Method::Get), (Some("111122223333"), Method::Head)] {
-        let ask = Ask { method, host: b"s3.example.com", target: &written, owner };
+        let ask = Ask { method, host: b"s3.example.com", target: &written, owner, headers: &[] };
         let (path, query) = split(&written);
 
-        let mut out = vec![0; signer.authorization_len(owner)];
+        let mut out = vec![0; signer.authorization_len(owner, &[])];
         signer.authorize(&ask, &stamp, &mut out).unwrap();
         let out = String::from_utf8(out).unwrap();
         let fields = out.strip_prefix("AWS4-HMAC-SHA256 Credential=").unwrap();
