@@ -122,10 +122,7 @@ unsafe fn write<'a>(
 ///
 /// # Safety
 /// `r` is a valid request of a location with this `serving`, whose captures are set; it outlives the result.
-unsafe fn parts<'a>(
-    r: *mut ngx_http_request_t,
-    serving: &'a Serving,
-) -> Result<(&'a [u8], &'a [u8]), Refusal> {
+unsafe fn parts(r: *mut ngx_http_request_t, serving: &Serving) -> Result<(&[u8], &[u8]), Refusal> {
     // SAFETY: r is a valid request; what is evaluated lives in its pool.
     unsafe {
         let mut prefix = ngx_str_t::empty();
@@ -150,10 +147,10 @@ unsafe fn parts<'a>(
 ///
 /// # Safety
 /// `r` is a valid request of a location with this `serving`, and outlives the result.
-pub unsafe fn folder<'a>(
+pub unsafe fn folder(
     r: *mut ngx_http_request_t,
-    serving: &'a Serving,
-) -> Result<(&'a [u8], &'a [u8]), Refusal> {
+    serving: &Serving,
+) -> Result<(&[u8], &[u8]), Refusal> {
     // SAFETY: the caller's promise.
     unsafe {
         set_captures(r, serving.regex, &serving.captures);

@@ -317,7 +317,8 @@ mod tests {
         let text = |code: &'static str, region: Option<&'static str>, skew| {
             let code = Some(code.as_bytes());
             let region = region.map(str::as_bytes);
-            Advice { code, region, skew, renews: false, policy: "the policy" }.to_string()
+            Advice { code, region, skew, lists: false, renews: false, policy: "the policy" }
+                .to_string()
         };
         let region =
             ": the bucket is in another region; write \"s3_private_bucket_region eu-west-1;\"";
@@ -337,7 +338,7 @@ mod tests {
         assert_eq!(text("NoSuchKey", None, None), "");
         let of_keys = |code: &'static str, renews| {
             let (code, region, skew) = (Some(code.as_bytes()), None, None);
-            Advice { code, region, skew, renews, policy: "" }.to_string()
+            Advice { code, region, skew, lists: false, renews, policy: "" }.to_string()
         };
         for code in ["ExpiredToken", "InvalidAccessKeyId"] {
             let anew = ": the keys are fetched anew; see \"s3_private_bucket_credentials\"";

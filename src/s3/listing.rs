@@ -597,7 +597,7 @@ mod tests {
         };
         let inside = MORE.to_owned() + &folder("d/") + &timed("f", 12345) + &timed(&long, u64::MAX);
         let page = read([result(&inside).as_bytes()], "", "").unwrap();
-        assert_eq!(page.len(), 3);
+        assert_eq!(page.entries().count(), 3);
         let view =
             html::View { uri: b"/d/", is_root: false, exact_size: false, utc_offset: 3 * 3600 };
         let [mut as_html, mut as_json, mut as_xml] = [const { Vec::new() }; 3];
