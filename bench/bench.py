@@ -408,8 +408,10 @@ def main():
             report_instructions(report, work, port)
             # It counts with what is above.
             import kept
+            import listing
 
             kept.report(report, work / "kept", args.quick)
+            listing.report(report, work / "listing", args.quick)
             if not args.quick:
                 report_throughput(report, work / "throughput", port)
                 report_memory(report, work / "memory", port)

@@ -19,7 +19,9 @@ PREFIXES = {
     # The tenant is the client's to name, but never to leave out.
     "/tenant/": "/example-bucket/tenants/of/",
     "/map/": "/example-bucket/tenants/map/",
+    "/folders/": "/example-bucket/tenants/four/",
 }
+LISTING = re.compile(r"delimiter=%2F&list-type=2&max-keys=1000&prefix=([A-Za-z0-9._~%-]*)(?:&start-after=([A-Za-z0-9._~%-]*))?")
 # As the client's argument is spelt, and as a regular expression of a map leaves it.
 MAPS = "map $arg_t $mapped { ~^(.)(.*)$ map/$2$1; }"
 SERVER = f"""
@@ -36,6 +38,10 @@ SERVER = f"""
     location /signed/ {{
         s3_private_bucket example-bucket prefix=tenants/two/;
         s3_private_bucket_auth sigv4 {CREDENTIALS};
+    }}
+    location /folders/ {{
+        s3_private_bucket example-bucket prefix=tenants/four/;
+        s3_private_bucket_autoindex html;
     }}
     location ~ ^/re/(.*)$ {{
         s3_private_bucket example-bucket prefix=tenants/three/;
@@ -54,6 +60,8 @@ PIECES = [
 ]  # fmt: skip
 CLEAN = ["a", "b.jpg", "index.html", "%c3%bc", "a%20b/"]
 TENANTS = ["?t=a", "?t=ab/c", "?t=abc", "?t=", "", "?t=/", "?t=a/", "?t=..", "?t=%5c", "?t=a\\..", "?t=a&t=", "?T=a"]
+AFTERS = ["", "/", "/", "/?after=a", "/?after=a%20b/", "/?after=..", "/?after=../private/", "/?after=x%26prefix=y", "/?after=%00",
+          "/?after=%ff", "/?after=%5c..", "/?after=a%2fb", "/?prefix=private/", "/?start-after=z&list-type=1", "/?x&after=", "?after=a"]  # fmt: skip
 METHODS = ["GET"] * 120 + ["HEAD"] * 40 + [
     "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PATCH", "PROPFIND", "get", "GETX", "",
     "G\0T", "GET GET", "GET\t", "\r\nGET", " GET", "_",
@@ -86,7 +94,7 @@ class Generator:
         return self.random.choice(choices)
 
     def path(self):
-        path = self.pick([*PREFIXES] * 4 + ["/", "", "//"])
+        path = self.pick([*PREFIXES, "/folders/"] * 4 + ["/", "", "//"])
         for _ in range(self.pick([0, 1, 1, 2, 3, 6])):
             if self.random.random() < 0.1:
                 path += chr(self.random.randrange(256))
@@ -96,6 +104,9 @@ class Generator:
                 path += self.pick(PIECES)
         if path.startswith(("/tenant/", "/map/")):
             path += self.pick(TENANTS[:3] * 6 + TENANTS)
+        if path.startswith("/folders/"):
+            # Half of them are objects.
+            path += self.pick([""] * len(AFTERS) + AFTERS) + self.pick(["", "", "", self.pick(PIECES)])
         if self.random.random() < 0.03:
             path += self.pick("a%/.+ ") * self.random.choice([1000, 1025, 8000, 8200, 33_000])
         return path
@@ -165,7 +176,7 @@ def send_http1(port, data):
         # HTTP/0.9 has no status.
         match = re.match(rb"HTTP/1\.\d (\d+) ", line)
         with contextlib.suppress(ConnectionError):
-            f.read()
+            assert b"hush" not in f.read()
         return int(match.group(1)) if match else None
 
 
@@ -186,9 +197,33 @@ def send_http2(port, headers, body):
             while head := f.read(9):
                 size = int.from_bytes(head[:3], "big")
                 kind, flags = head[3], head[4]
-                f.read(size)
+                assert b"hush" not in f.read(size)
                 if kind in (3, 7) or (kind in (0, 1) and flags & 1):
                     return
+
+
+def listed(recorded):
+    """What S3 answers: an object, or a listing that has keys of others in it."""
+    _, _, query = recorded.target.partition("?")
+    if match := LISTING.fullmatch(query):
+        prefix = "".join(f"&#{byte};" for byte in urllib.parse.unquote(match[1]).encode()).replace("&#0;", "")
+        keys = [f"{prefix}name", "tenants/hush", f"{prefix}/hush", f"x{prefix}hush", f"{prefix}.hush", f"{prefix}a/hush", ""]
+        body = "".join(f"<Contents><Key>{key}</Key><Size>1</Size></Contents>" for key in keys)
+        body += "<CommonPrefixes><Prefix>hush/</Prefix></CommonPrefixes>"
+        return 200, [], f"<ListBucketResult>{body}</ListBucketResult>".encode()
+    return 200, [("Content-Type", "text/plain")], b"object"
+
+
+def check_listing(head, prefix, after):
+    """Asserts that a listing is of one folder below the prefix, and begins behind a name in it."""
+    prefix, after = (urllib.parse.unquote_to_bytes(text) for text in (prefix, after or prefix))
+    assert prefix.startswith(b"tenants/four/") and prefix.endswith(b"/") and len(prefix) <= 1024, head
+    assert not {b".", b".."} & set(prefix.split(b"/")) and b"\0" not in prefix + after, head
+    assert b"\\" not in prefix + after and b"//" not in prefix, head
+    assert after.startswith(prefix), head
+    name = after.removeprefix(prefix).removesuffix("/\U0010ffff".encode())
+    assert b"/" not in name and name not in (b".", b".."), head
+    after.decode()
 
 
 def check(recorded):
@@ -198,6 +233,12 @@ def check(recorded):
     match = re.fullmatch(r"(GET|HEAD) (/[!-~]*) HTTP/1\.1", line)
     assert match, head
     path, _, query = match.group(2).partition("?")
+    names = [field.partition(": ")[0] for field in fields]
+    if listing := LISTING.fullmatch(query):
+        assert (match.group(1), path) == ("GET", "/example-bucket/"), head
+        assert sorted(names) == ["Host", "User-Agent"] and recorded.get("User-Agent") == "open-sesame", head
+        check_listing(head, *listing.groups())
+        return
     assert not query or re.fullmatch(r"versionId=[A-Za-z0-9._~%-]*", query), head
     (prefix,) = [p for p in PREFIXES.values() if path.startswith(p)]
     key = urllib.parse.unquote_to_bytes(path).removeprefix(b"/example-bucket/")
@@ -211,7 +252,6 @@ def check(recorded):
     # Encoded once, and as AWS does.
     assert re.fullmatch(r"(?:[A-Za-z0-9._~/-]|%[0-9A-F]{2})*", path), head
 
-    names = [field.partition(": ")[0] for field in fields]
     assert len(set(names)) == len(names), head
     proof = {"/example-bucket/tenants/two/": {"Authorization", "X-Amz-Date", "X-Amz-Content-Sha256"}}
     needed = {"Host"} | proof.get(prefix, {"User-Agent"})
@@ -226,7 +266,7 @@ def check(recorded):
 
 @pytest.fixture
 def served(tmp_path, nginx, origin):
-    origin.answer = lambda _: (200, [("Content-Type", "text/plain")], b"object")
+    origin.answer = listed
     port = free_port()
     n = nginx(f"listen 127.0.0.1:{port} http2; access_log {tmp_path}/status statuses; {SERVER}",
               http=f"{MAPS} client_header_timeout 10s; log_format statuses '$status';",
@@ -254,10 +294,11 @@ def test_generated_requests(served, origin, tmp_path, quick, held, http2):
     # Every location was asked, and passed some on.
     reached = {prefix: sum(r.target.startswith(prefix) for r in origin.requests)
                for prefix in PREFIXES.values()}  # fmt: skip
+    reached["listings"] = sum(bool(LISTING.search(r.target)) for r in origin.requests)
     assert all(number > count / 250 for number in reached.values()), reached
     passed = " + ".join(f"{number:,}" for number in reached.values())
     held(f"{count:,} generated requests of HTTP/{1 + http2}, {passed} of them passed on",
-         "each asks for an object below the prefix, with the allowed headers only")  # fmt: skip
+         "each asks for an object or a folder below the prefix, with the allowed headers only; no page shows another's names")  # fmt: skip
 
 
 def test_every_byte(served, origin, held):
@@ -266,7 +307,8 @@ def test_every_byte(served, origin, held):
               "GET /media/a?versionId={} HTTP/1.1\r\nHost: x\r\n\r\n",
               "GET /media/a HTTP/1.1\r\nHost: x\r\nIf-Match: {}\r\n\r\n",
               "GET /media/a HTTP/1.1\r\nHost: x{}\r\n\r\n", "{}GET /media/a HTTP/1.1\r\nHost: x\r\n\r\n",
-              "GET /media/a HTTP/1.1{}\r\nHost: x\r\n\r\n"]  # fmt: skip
+              "GET /media/a HTTP/1.1{}\r\nHost: x\r\n\r\n", "GET /folders/a{}b/ HTTP/1.1\r\nHost: x\r\n\r\n",
+              "GET /folders/?after=a{}b HTTP/1.1\r\nHost: x\r\n\r\n", "GET /folders/?after={} HTTP/1.1\r\nHost: x\r\n\r\n"]  # fmt: skip
     values = [chr(b) for b in range(256)]
     for place in places:
         for text in [*values, *(f"%{b:02x}" for b in range(256))]:
@@ -338,6 +380,16 @@ def test_the_check_sees(origin):
         ("GET", "PUT"), ("one/a", "one/../x"), ("one/a", "other"), ("/a ", "/a?acl "), ("/a ", "/+ "),
         ("Host", "X-Amz-Acl: x\r\nHost"), ("Host", "Host: x\r\nHost"), ("open-sesame", "x"),
         ("/a ", "/%2e "), ("/a ", "/%00 "),
+    ]:  # fmt: skip
+        with pytest.raises((AssertionError, ValueError)):
+            check(Recorded(good.replace(old, new).encode(), 1))
+
+    good = "GET /example-bucket/?delimiter=%2F&list-type=2&max-keys=1000&prefix=tenants%2Ffour%2Fa%2F&start-after=tenants%2Ffour%2Fa%2Fb HTTP/1.1\r\nHost: x\r\nUser-Agent: open-sesame"
+    check(Recorded(good.encode(), 1))
+    for old, new in [
+        ("GET", "HEAD"), ("prefix=tenants%2Ffour%2F", "prefix=tenants%2Ffive%2F"), ("prefix=tenants%2Ffour%2F", "prefix="), ("a%2F&", "a&"),
+        ("after=tenants%2Ffour", "after=tenants%2Ffive"), ("a%2Fb", "a%2F.."), ("a%2Fb", "a%2Fb%2Fc"), ("a%2F", "..%2F"), ("a%2F", "a%00%2F"),
+        ("Host: x", "Host: x\r\nRange: bytes=0-3"), ("delimiter=%2F&", ""), ("open-sesame", "x"),
     ]:  # fmt: skip
         with pytest.raises((AssertionError, ValueError)):
             check(Recorded(good.replace(old, new).encode(), 1))

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import harness
 import pytest
-from harness import ROOT
+from harness import ROOT, free_port
+from test_autoindex import Lists, listing
 from test_response import s3_error
 
 DIRECTORY = Path("/usr/lib/nginx/modules")
@@ -149,3 +150,38 @@ def test_the_suite(tmp_path, quick, held):
         if not quick:
             count += run(order, ALONE)
         held(f"{count} tests of the suite, those modules {order} this one", "they pass")
+
+
+STYLE = """<?xml version="1.0"?>
+<xsl:stylesheet version="1.0" xmlns:xsl="http://www.w3.org/1999/XSL/Transform">
+<xsl:output method="html" encoding="utf-8"/>
+<xsl:template match="/list"><ul><xsl:for-each select="*"><li class="{name()}"><xsl:value-of select="."/></li></xsl:for-each></ul></xsl:template>
+</xsl:stylesheet>
+"""
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_page_with_a_look_of_its_own(tmp_path, nginx, origin, monkeypatch, held, order):
+    """The XML of a folder through nginx's xslt filter, which holds the header back too."""
+    path = DIRECTORY / "ngx_http_xslt_filter_module.so"
+    assert path.exists(), "run tests/setup.sh torture"
+    loaded = [[], []]
+    loaded[ORDERS[order]] = [f"load_module {path};"]
+    monkeypatch.setattr(harness, "MODULES", loaded)
+    (tmp_path / "style.xslt").write_text(STYLE)
+    names = [("a&b", 1), ("日本", 2), *((f"{i:05}-{'x' * 80}", i) for i in range(900))]
+    origin.answer = Lists({"": listing("sub/", *names), "none/": listing()}, {"a": b"<list><file>a</file></list>"})
+    port = free_port()
+    n = nginx(f"""listen 127.0.0.1:{port} http2; location / {{
+        s3_private_bucket example-bucket; s3_private_bucket_autoindex xml; xslt_stylesheet {tmp_path}/style.xslt; }}""")  # fmt: skip
+    r = n.get("/")
+    assert (r.status, r.get("Content-Type")) == (200, "text/html; charset=utf-8")
+    body = r.body.decode()
+    assert body.startswith('<ul>\n<li class="directory">sub</li>') and '<li class="file">日本</li>' in body
+    assert '<li class="file">a&amp;b</li>' in body and body.count("<li ") == 903
+    assert n.get("/", method="HEAD").status == 200
+    head = subprocess.run(["curl", "-sSI", "-m", "30", "--http2-prior-knowledge", f"http://127.0.0.1:{port}/"],
+                          capture_output=True, check=True).stdout  # fmt: skip
+    assert head.startswith(b"HTTP/2 200") and b"text/html" in head
+    assert n.get("/none/").status == 404
+    held(f"`xslt_stylesheet` over a folder's XML: its module {order} this one", "a page of the site's own")

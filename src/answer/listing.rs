@@ -261,8 +261,12 @@ unsafe fn send(r: *mut ngx_http_request_t, reader: &mut Reader, next: &Next) -> 
             return Status::NGX_ERROR.into();
         }
         (*r).headers_out.content_length_n = reader.page.len() as _;
+        let chain = send_chain(r);
         let rc = (next.header)(r);
-        let is_head = (*r).method == NGX_HTTP_HEAD as ngx_uint_t;
+        // Of HTTP/1 and 3 the size is known then, HTTP/2 has its own way to send. A filter that holds the header
+        // back, as ours does, waits for the page.
+        let is_head = (*r).method == NGX_HTTP_HEAD as ngx_uint_t
+            && (r != (*r).main || (*r).header_size > 0 || send_chain(r) != chain);
         if rc == Status::NGX_ERROR.into() || rc > Status::NGX_OK.into() || is_head {
             return rc;
         }
@@ -275,6 +279,12 @@ unsafe fn send(r: *mut ngx_http_request_t, reader: &mut Reader, next: &Next) -> 
         buf.set_last_in_chain(1);
         (next.body)(r, &mut ngx_chain_t { buf, next: ptr::null_mut() })
     }
+}
+
+/// How a client's connection sends.
+unsafe fn send_chain(r: *mut ngx_http_request_t) -> usize {
+    // SAFETY: a request has a connection.
+    unsafe { (*(*r).connection).send_chain.map_or(0, |f| f as usize) }
 }
 
 /// Writes the page in the format of the location, and the header that goes with it.
