@@ -160,7 +160,6 @@ unsafe fn install_own(
     let label = settings.access_point().map(|point| point.label());
     let name = label.as_deref().map(str::as_bytes).or(bucket.name.constant());
     let host = host(endpoint, settings.addressing(), name);
-    let (owner, masks) = (settings.owner(), settings.masks());
 
     // SAFETY: the caller's promise.
     unsafe {
@@ -176,11 +175,11 @@ unsafe fn install_own(
             identity: &identity(cf, &mut main.work, settings, auth, location),
             ca_bundle: ca_bundle(endpoint, written)?,
             own_headers: &constant_headers(settings),
-            masks,
+            masks: settings.masks(),
             keeps,
             around: around(cf, &mut main.work.footprints, proxy, array)?,
         };
-        let headers = plan.headers(auth, owner.as_deref());
+        let headers = plan.headers(auth, settings.owner().as_deref());
         let ignored = ignored_headers(settings.pass_headers.as_deref().unwrap_or_default());
         let pairs;
         (conf.location.unconditional, pairs) = write(

@@ -99,8 +99,7 @@ pub fn signing(
         Keys::Fixed(signer) => signer.authorization_len(owner.as_deref(), &own),
         Keys::Renewed(renewed) => {
             let region = settings.region();
-            let longest =
-                Signer::longest_authorization(region, service, owner.as_deref(), &own);
+            let longest = Signer::longest_authorization(region, service, owner.as_deref(), &own);
             // In a file is what its operator wrote, whoever gave it.
             let more = match &renewed.source.kind {
                 Kind::File { first, .. } => first.access_key_id().len(),
