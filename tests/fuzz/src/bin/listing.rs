@@ -118,7 +118,10 @@ fn keys(text: &[u8]) -> Vec<Vec<u8>> {
         match (event, &here[..]) {
             (Event::Start(name), here) => match (here, name) {
                 ([], _)
-                | ([_], b"Contents" | b"CommonPrefixes" | b"IsTruncated")
+                | (
+                    [_],
+                    b"Contents" | b"CommonPrefixes" | b"IsTruncated" | b"NextContinuationToken",
+                )
                 | ([_, b"Contents"], b"Key" | b"LastModified" | b"Size")
                 | ([_, b"CommonPrefixes"], b"Prefix") => {
                     open.push(name.to_vec());
