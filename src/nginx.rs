@@ -37,6 +37,11 @@ pub const fn constant(text: &'static [u8]) -> ngx_str_t {
     ngx_str_t { len: text.len(), data: text.as_ptr().cast_mut() }
 }
 
+/// A string of nginx for text that lives longer.
+pub fn borrowed(text: &str) -> ngx_str_t {
+    ngx_str_t { len: text.len(), data: text.as_ptr().cast_mut() }
+}
+
 /// The bytes of a string of nginx.
 ///
 /// # Safety

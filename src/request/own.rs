@@ -10,7 +10,7 @@ use super::refusal::Refusal;
 use crate::location::{Own, Serving};
 use crate::nginx::pool::concat;
 use crate::nginx::value::Value;
-use crate::nginx::{bytes, Failed};
+use crate::nginx::{borrowed, bytes, Failed};
 use crate::s3::auth::digest;
 use crate::s3::auth::sigv4::Header;
 use crate::s3::own::header_value;
@@ -22,10 +22,14 @@ use crate::s3::own::header_value;
 ///
 /// # Safety
 /// `r` is a valid request of a location with this `serving`, whose captures are set; it outlives the result.
+#[inline(always)]
 pub unsafe fn arguments<'a>(
     r: *mut ngx_http_request_t,
     serving: &Serving,
 ) -> Result<Vec<(usize, &'a [u8])>, Failed> {
+    if serving.set_args.is_empty() {
+        return Ok(Vec::new());
+    }
     // SAFETY: the caller's promise; what is evaluated lives in the request's pool.
     let value = |(at, value): &(usize, Value)| unsafe { Ok((*at, bytes(value.evaluate(r)?))) };
     serving.set_args.iter().map(value).collect()
@@ -38,14 +42,23 @@ pub unsafe fn arguments<'a>(
 ///
 /// # Safety
 /// As for [`arguments`].
+#[inline(always)]
 pub unsafe fn headers(
     r: *mut ngx_http_request_t,
     serving: &Serving,
 ) -> Result<*const [ngx_str_t], Refusal> {
-    let count = serving.set_headers.len();
-    if count == 0 {
-        return Ok(&[]);
+    match serving.set_headers.is_empty() {
+        true => Ok(&[]),
+        // SAFETY: the caller's promise.
+        false => unsafe { evaluate(r, serving) },
     }
+}
+
+unsafe fn evaluate(
+    r: *mut ngx_http_request_t,
+    serving: &Serving,
+) -> Result<*const [ngx_str_t], Refusal> {
+    let count = serving.set_headers.len();
     // SAFETY: the caller's promise; there is room for all values, each of which is written.
     unsafe {
         let values: *mut ngx_str_t = ngx_palloc((*r).pool, count * size_of::<ngx_str_t>()).cast();
@@ -54,7 +67,7 @@ pub unsafe fn headers(
         }
         for (i, Own { name, value }) in serving.set_headers.iter().enumerate() {
             let value = header_value(bytes(value.evaluate(r)?));
-            values.add(i).write(match value.ok_or_else(|| Refusal::Header(name.clone()))? {
+            values.add(i).write(match value.ok_or_else(|| Refusal::Header(borrowed(name)))? {
                 Cow::Borrowed(text) => {
                     ngx_str_t { len: text.len(), data: text.as_ptr().cast_mut() }
                 }

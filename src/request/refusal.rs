@@ -54,12 +54,12 @@ pub enum Refusal {
     NotSigned,
     /// A value of the operator's own header with a byte that no header has.
     #[error("the value of the header \"{0}\" has a control byte")]
-    Header(Box<str>),
+    Header(ngx_str_t),
     /// A presigned URL of an object that S3 decrypts only with a header.
     #[error(
         "$s3_private_bucket_presigned_url cannot have the header \"{0}\" that its location sets"
     )]
-    HeaderInUrl(Box<str>),
+    HeaderInUrl(ngx_str_t),
     /// Keys of the source of this name are not there, or a presigned URL would outlive them; no name for keys
     /// that stay.
     #[error(

@@ -12,6 +12,7 @@ use super::own::{headers, signed_headers};
 use super::refusal::Refusal;
 use super::unsigned::refuse;
 use crate::location::{serving, Serving, Signing};
+use crate::nginx::borrowed;
 use crate::nginx::pool::{buffer, concat};
 use crate::s3::auth::sigv4::stamp::Stamp;
 use crate::s3::auth::sigv4::{Ask, Header, Method};
@@ -95,7 +96,7 @@ pub unsafe fn presigned_url(
         let own = signed_headers(serving, headers(r, serving)?);
         let decrypting = |(name, value): &&Header| is_decrypting(name) && value.is_some();
         if let Some((name, _)) = own.iter().find(decrypting) {
-            return Err(Refusal::HeaderInUrl((*name).into()));
+            return Err(Refusal::HeaderInUrl(borrowed(name)));
         }
         let owner = signing.owner.as_deref();
         let ask = Ask { method, host, target, owner, headers: &own };
@@ -125,7 +126,7 @@ fn presigned_expires(signing: &Signing) -> Option<Cow<'_, str>> {
 fn no_keys(signing: &Signing) -> Refusal {
     let name = signing.keys.source().map(|source| &source.name);
     // The source lives as long as the configuration.
-    Refusal::Keys(name.map(|name| ngx_str_t { len: name.len(), data: name.as_ptr().cast_mut() }))
+    Refusal::Keys(name.map(|name| borrowed(name)))
 }
 
 /// nginx's time.
