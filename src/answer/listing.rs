@@ -4,6 +4,7 @@
 //! then only.
 
 use core::ffi::c_void;
+use core::mem;
 use core::ptr::{self, NonNull};
 
 use ngx::core::Status;
@@ -261,7 +262,7 @@ unsafe fn send(r: *mut ngx_http_request_t, reader: &mut Reader, next: &Next) -> 
             return Status::NGX_ERROR.into();
         }
         (*r).headers_out.content_length_n = reader.page.len() as _;
-        let rc = (next.header)(r);
+        let rc = send_header(r, next);
         let is_head = (*r).method == NGX_HTTP_HEAD as ngx_uint_t;
         if rc == Status::NGX_ERROR.into() || rc > Status::NGX_OK.into() || is_head {
             return rc;
@@ -274,6 +275,27 @@ unsafe fn send(r: *mut ngx_http_request_t, reader: &mut Reader, next: &Next) -> 
         buf.set_last_buf((r == (*r).main).into());
         buf.set_last_in_chain(1);
         (next.body)(r, &mut ngx_chain_t { buf, next: ptr::null_mut() })
+    }
+}
+
+/// Sends the header of a page. No condition holds for it, as it has no validators: where its listing is stored,
+/// nginx would answer 304 or 412 in the place of a page that is sent all the same.
+unsafe fn send_header(r: *mut ngx_http_request_t, next: &Next) -> ngx_int_t {
+    // SAFETY: r is a valid request, whose headers are put back.
+    unsafe {
+        let asked = &mut (*r).headers_in;
+        let saved = [
+            &mut asked.if_match,
+            &mut asked.if_none_match,
+            &mut asked.if_modified_since,
+            &mut asked.if_unmodified_since,
+        ]
+        .map(|header| mem::replace(header, ptr::null_mut()));
+        let rc = (next.header)(r);
+        let asked = &mut (*r).headers_in;
+        [asked.if_match, asked.if_none_match, asked.if_modified_since, asked.if_unmodified_since] =
+            saved;
+        rc
     }
 }
 

@@ -1,0 +1,29 @@
+"""Folders as pages beside a cache, conditions, blocks and error pages: what a review found."""
+
+import pytest
+from test_autoindex import CACHE, HTML, listing, serve
+
+INDEX = "s3_private_bucket_index index.html;"
+CACHED = "proxy_cache c; proxy_cache_valid any 1h;"
+
+
+def with_docs(path, origin, location):
+    folders = {"": listing(("x", 1)), "docs/": listing(("x", 1), prefix="docs/")}
+    return serve(path, origin, folders, location=location, http=CACHE.format(path))
+
+
+@pytest.mark.parametrize("index", ["", INDEX])
+@pytest.mark.parametrize(
+    "condition",
+    [("If-None-Match", "*"), ("If-Match", '"x"'), ("If-Unmodified-Since", "Mon, 02 Nov 2015 10:00:00 GMT"),
+     ("If-Modified-Since", "Mon, 02 Nov 2037 10:00:00 GMT"), ("Range", "bytes=0-3")],
+)  # fmt: skip
+def test_no_condition_holds_for_a_page(tmp_path, origin, condition, index):
+    path = tmp_path / "n"
+    with with_docs(path, origin, f"s3_private_bucket_autoindex html valid=1h; {CACHED} {index}") as n:
+        # From S3 and from the cache.
+        for page in ("/files/", "/files/docs/"):
+            first, again = (n.get(page, headers=[condition]) for _ in range(2))
+            plain = n.get(page)
+            assert [first.status, again.status] == [200, 200]
+            assert first.body == again.body == plain.body
