@@ -27,3 +27,10 @@ def test_no_condition_holds_for_a_page(tmp_path, origin, condition, index):
             plain = n.get(page)
             assert [first.status, again.status] == [200, 200]
             assert first.body == again.body == plain.body
+
+
+def test_a_page_in_the_place_of_an_error_has_its_status(tmp_path, origin):
+    around = "} location /gone { error_page 410 /files/docs/; return 410;"
+    with with_docs(tmp_path / "n", origin, HTML + around) as n:
+        r = n.get("/gone")
+        assert r.status == 410 and b"Index of" in r.body

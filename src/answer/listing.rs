@@ -310,7 +310,11 @@ unsafe fn write(
     // SAFETY: r is a valid request; nginx's time is read in its own thread.
     unsafe {
         let headers = &mut (*r).headers_out;
-        headers.status = NGX_HTTP_OK as ngx_uint_t;
+        // In the place of an error (error_page), that is the status.
+        headers.status = match (*r).err_status {
+            0 => NGX_HTTP_OK as ngx_uint_t,
+            status => status,
+        };
         let (kind, utf_8): (ngx_str_t, bool) = match autoindex.format.evaluate(r).ok()?.as_bytes() {
             b"json" => {
                 json::write(page, out);
