@@ -34,3 +34,9 @@ def test_a_page_in_the_place_of_an_error_has_its_status(tmp_path, origin):
     with with_docs(tmp_path / "n", origin, HTML + around) as n:
         r = n.get("/gone")
         assert r.status == 410 and b"Index of" in r.body
+
+
+def test_folders_where_errors_of_s3_pass(tmp_path, origin):
+    with with_docs(tmp_path / "n", origin, HTML + INDEX + "s3_private_bucket_errors pass;") as n:
+        r = n.get("/files/docs/")
+        assert r.status == 200 and b"Index of" in r.body

@@ -128,6 +128,8 @@ unsafe fn judge(
             return of_object(r, u, serving, object, status);
         };
         if !serving.masks {
+            // What the code is makes no difference here.
+            leads_to_folder(r, u, shown, status);
             return Status::NGX_OK.into();
         }
         let body = match u.buffer.last.offset_from(u.buffer.pos) {
