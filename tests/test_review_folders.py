@@ -29,6 +29,19 @@ def test_no_condition_holds_for_a_page(tmp_path, origin, condition, index):
             assert first.body == again.body == plain.body
 
 
+@pytest.mark.parametrize("first", ["/files/docs/index.html", "/plain/docs/"])
+def test_a_stored_404_of_an_index_page_hides_no_folder(tmp_path, origin, first):
+    around = f"}} location /plain/ {{ s3_private_bucket example-bucket; {INDEX} {CACHED}"
+    with with_docs(tmp_path / "n", origin, HTML + INDEX + CACHED + around) as n:
+        assert n.get(first).status == 404
+        r = n.get("/files/docs/")
+        assert r.status == 200 and b"Index of" in r.body
+        # Of other objects it is stored.
+        count = len(origin.requests)
+        assert [n.get("/files/docs/none").status for _ in range(2)] == [404, 404]
+        assert len(origin.requests) == count + 1
+
+
 def test_a_page_in_the_place_of_an_error_has_its_status(tmp_path, origin):
     around = "} location /gone { error_page 410 /files/docs/; return 410;"
     with with_docs(tmp_path / "n", origin, HTML + around) as n:

@@ -68,6 +68,8 @@ pub struct Identity<'a> {
     pub group: Option<&'a str>,
     /// Whether clients see nginx's errors and not S3's.
     pub masks: bool,
+    /// Whether folders are shown where an index page is missing: nobody else's stored 404 is to be found then.
+    pub shows_folders: bool,
 }
 
 impl Identity<'_> {
@@ -91,6 +93,9 @@ impl Identity<'_> {
         for field in auth.into_iter().chain([owner, group, masks, nth.as_bytes()]) {
             hash.update((field.len() as u64).to_be_bytes());
             hash.update(field);
+        }
+        if self.shows_folders {
+            hash.update(b"folders");
         }
         let letter = |byte: u8| char::from(LETTERS[usize::from(byte) % LETTERS.len()]);
         Digest(hash.finalize().iter().map(|&byte| letter(byte)).collect())
@@ -147,7 +152,7 @@ mod tests {
     fn digest(auth: &Auth, location: &str, rest: (Option<&str>, Option<&str>, bool)) -> Digest {
         let (owner, group, masks) = rest;
         let place = [&b"example.com"[..], location.as_bytes()];
-        Identity { auth, place, nth: 0, owner, group, masks }.digest()
+        Identity { auth, place, nth: 0, owner, group, masks, shows_folders: false }.digest()
     }
 
     #[test]
@@ -167,6 +172,12 @@ mod tests {
             digest(&Auth::None, "/", (None, Some("123456789012"), true)),
             digest(&Auth::None, "/", (None, None, false)),
         ];
+        let place = [&b"example.com"[..], b"/"];
+        let (owner, group) = (None, None);
+        let auth = &Auth::None;
+        let folders =
+            Identity { auth, place, nth: 0, owner, group, masks: true, shows_folders: true };
+        assert!(!digests.contains(&folders.digest()));
         for (i, one) in digests.iter().enumerate() {
             assert_eq!(one.short(&digests).len(), 3);
             assert!(digests[..i].iter().all(|other| other.short(&digests) != one.short(&digests)));

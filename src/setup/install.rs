@@ -227,6 +227,7 @@ unsafe fn identity(
         owner: owner.as_deref(),
         group: setting.upstream.as_deref(),
         masks: settings.masks(),
+        shows_folders: settings.index.is_some() && matches!(settings.autoindex, Some(Some(_))),
     };
     work.digest(&identity, auth)
 }
