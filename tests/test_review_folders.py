@@ -42,6 +42,26 @@ def test_a_stored_404_of_an_index_page_hides_no_folder(tmp_path, origin, first):
         assert len(origin.requests) == count + 1
 
 
+def test_a_page_is_stored_under_a_key_of_its_own(tmp_path, origin):
+    """Not under the index page's that an operator wrote."""
+    location = f"s3_private_bucket_autoindex html valid=1h; {INDEX} {CACHED} proxy_cache_key $uri;"
+    with with_docs(tmp_path / "n", origin, location) as n:
+        for _ in range(3):
+            r = n.get("/files/docs/")
+            assert r.status == 200 and b"Index of" in r.body
+        assert n.get("/files/docs/?after=b").status == 200
+        assert origin.last().target.endswith("start-after=docs%2Fb")
+
+
+@pytest.mark.parametrize("index", ["", INDEX])
+@pytest.mark.parametrize("block", ["if ($arg_x) { add_header X 1; }", "limit_except POST { allow all; } add_header X 1; deny all;"])
+def test_blocks_have_folders_too(tmp_path, origin, index, block):
+    with with_docs(tmp_path / "n", origin, HTML + index + block) as n:
+        r = n.get("/files/docs/?x=1")
+        assert (r.status, r.get("X")) == (200, "1") and b"Index of" in r.body
+        assert n.get("/files/none/?x=1").status == 404
+
+
 def test_a_page_in_the_place_of_an_error_has_its_status(tmp_path, origin):
     around = "} location /gone { error_page 410 /files/docs/; return 410;"
     with with_docs(tmp_path / "n", origin, HTML + around) as n:

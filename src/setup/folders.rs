@@ -6,18 +6,17 @@
 
 use core::ffi::c_void;
 use core::ptr;
-use std::rc::Rc;
 
 use ngx::ffi::{
     ngx_conf_t, ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_core_srv_conf_t,
-    ngx_http_max_module, ngx_str_t,
+    ngx_http_max_module,
 };
 
 use super::error::SetupError;
-use super::settings::{AutoindexSetting, LocationConf, Pending, Work};
+use super::settings::{Listings, LocationConf, Pending, Work};
 use super::written::{footprint, proxy_module, upstream_part};
 use crate::handler::handle;
-use crate::location::{ctx_index, Folder, Location, Serving};
+use crate::location::{ctx_index, Folder, Location};
 use crate::nginx::foreign::Foreign;
 use crate::nginx::pool::{copy, copy_array, keep};
 
@@ -44,17 +43,14 @@ pub unsafe fn install(
     cf: *mut ngx_conf_t,
     work: &mut Work,
     pending: &Pending,
-    serving: Rc<Serving>,
-    is_behind_index: bool,
-    setting: &AutoindexSetting,
-    headers: &[[ngx_str_t; 2]],
+    asked: &Listings,
 ) -> Result<Folder, SetupError> {
     let array = pending.ctx.loc_conf;
     // SAFETY: the caller's promise; what is copied lives as long as the configuration.
     unsafe {
         let folder = copy_array(cf, array, ngx_http_max_module)?;
         let proxy = proxy_module(cf)?;
-        *folder.add(proxy.ctx_index()) = proxy_conf(cf, work, proxy, array, setting, headers)?;
+        *folder.add(proxy.ctx_index()) = proxy_conf(cf, work, proxy, array, asked)?;
 
         // What was rewritten once is not rewritten again.
         if let Ok(rewrite) = Foreign::find((*cf).cycle, c"ngx_http_rewrite_module", "rewrite") {
@@ -77,12 +73,12 @@ pub unsafe fn install(
         *folder.add(core) = location.cast();
 
         let conf = LocationConf {
-            location: Location { serving: Some(serving), ..Location::default() },
+            location: Location { serving: Some(asked.serving.clone()), ..Location::default() },
             ..LocationConf::default()
         };
         *folder.add(ctx_index()) = keep(cf, conf)?.cast();
 
-        let name = (*location).name;
+        let (name, is_behind_index) = ((*location).name, asked.is_behind_index);
         if is_behind_index {
             add_named(cf, location)?;
         }
@@ -96,8 +92,7 @@ unsafe fn proxy_conf(
     work: &mut Work,
     proxy: Foreign,
     array: *mut *mut c_void,
-    setting: &AutoindexSetting,
-    headers: &[[ngx_str_t; 2]],
+    asked: &Listings,
 ) -> Result<*mut c_void, SetupError> {
     // SAFETY: as for install().
     unsafe {
@@ -108,14 +103,17 @@ unsafe fn proxy_conf(
         for (name, value) in SETTINGS {
             proxy.set(cf, conf, name, &[copy(cf, value.as_bytes())?])?;
         }
-        match setting.valid {
+        match asked.valid {
             0 => proxy.set(cf, conf, "proxy_cache", &[ngx::ngx_string!("off")])?,
             seconds => {
                 let time = copy(cf, format!("{seconds}s").as_bytes())?;
                 proxy.set(cf, conf, "proxy_cache_valid", &[ngx::ngx_string!("200"), time])?;
+                // Another key, which was written for objects, is that of the index page too, and of each page.
+                let key = copy(cf, asked.cache_key.as_bytes())?;
+                proxy.set(cf, conf, "proxy_cache_key", &[key])?;
             }
         }
-        for pair in headers {
+        for pair in &asked.headers {
             proxy.set(cf, conf, "proxy_set_header", pair)?;
         }
         proxy.merge(cf, full, conf)?;

@@ -4,7 +4,7 @@ use core::ffi::c_void;
 use core::ptr;
 use std::rc::Rc;
 
-use ngx::ffi::{ngx_http_conf_ctx_t, ngx_resolver_t};
+use ngx::ffi::{ngx_http_conf_ctx_t, ngx_resolver_t, ngx_str_t};
 
 use super::blocks::{Block, Resolved};
 use super::groups::Keepalive;
@@ -13,7 +13,7 @@ use super::tls;
 use super::written::{Footprints, Written};
 use crate::credentials::keys::{Keys, Renewed};
 use crate::credentials::source::{self, From, Source};
-use crate::location::{Bucket, Location, Shared};
+use crate::location::{Bucket, Location, Serving, Shared};
 use crate::nginx::http_core::Regex;
 use crate::nginx::value::Value;
 use crate::s3::access_point::AccessPoint;
@@ -144,6 +144,19 @@ pub struct AutoindexSetting {
     pub valid: usize,
 }
 
+/// What a location's requests for listings need, and those of the `if` and `limit_except` blocks in it.
+pub struct Listings {
+    pub serving: Rc<Serving>,
+    /// Whether the folder's index page comes first.
+    pub is_behind_index: bool,
+    /// How long a listing is stored, in seconds.
+    pub valid: usize,
+    /// The headers that go to S3.
+    pub headers: Vec<[ngx_str_t; 2]>,
+    /// What tells apart what S3 is asked for.
+    pub cache_key: String,
+}
+
 /// What is known of a location when it is merged.
 pub struct Known {
     /// Whether its requests go to a bucket.
@@ -156,11 +169,20 @@ pub struct Known {
     pub loc_conf: Option<*mut *mut c_void>,
     /// Whether it says itself that connections are to be kept.
     pub keeps: bool,
+    /// What its requests for listings need, once it is installed.
+    pub folder: Option<Rc<Listings>>,
 }
 
 impl Default for Known {
     fn default() -> Self {
-        Known { serves: false, prefix: b"/", regex: ptr::null(), loc_conf: None, keeps: false }
+        Known {
+            serves: false,
+            prefix: b"/",
+            regex: ptr::null(),
+            loc_conf: None,
+            keeps: false,
+            folder: None,
+        }
     }
 }
 
