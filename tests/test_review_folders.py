@@ -73,3 +73,13 @@ def test_folders_where_errors_of_s3_pass(tmp_path, origin):
     with with_docs(tmp_path / "n", origin, HTML + INDEX + "s3_private_bucket_errors pass;") as n:
         r = n.get("/files/docs/")
         assert r.status == 200 and b"Index of" in r.body
+
+
+@pytest.mark.parametrize("status", [201, 204, 206])
+def test_nothing_but_a_listing_is_passed_on(tmp_path, origin, status):
+    """Under another status of success S3's XML would be."""
+    with with_docs(tmp_path / "n", origin, HTML) as n:
+        origin.answer.folders["docs/"] = (status, [("Content-Range", "bytes 0-1/2")], listing(("x", 1)))
+        for method in ("GET", "HEAD"):
+            r = n.get("/files/docs/", method=method)
+            assert r.status == 502 and b"ListBucket" not in r.body
