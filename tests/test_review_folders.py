@@ -83,3 +83,15 @@ def test_nothing_but_a_listing_is_passed_on(tmp_path, origin, status):
         for method in ("GET", "HEAD"):
             r = n.get("/files/docs/", method=method)
             assert r.status == 502 and b"ListBucket" not in r.body
+
+
+def test_named_locations_beside_those_of_folders(tmp_path, origin):
+    """A server's own stay, and each of many folders is found; other servers have theirs."""
+    many = "".join(f"location /l{i}/ {{ s3_private_bucket example-bucket; {HTML} {INDEX} }}" for i in range(300))
+    own = "error_page 418 = @own; location @own { return 200 own; } location /own { return 418; } "
+    other = f"}} server {{ listen unix:{tmp_path}/s; server_name other; {own} {many}"
+    location = f"}} {own} {many} {other} location /files/ {{ s3_private_bucket example-bucket; {HTML} {INDEX}"
+    with with_docs(tmp_path / "n", origin, location) as n:
+        for i in (0, 150, 299):
+            assert b"Index of" in n.get(f"/l{i}/docs/").body
+        assert n.get("/own").body == b"own"

@@ -7,13 +7,10 @@
 use core::ffi::c_void;
 use core::ptr;
 
-use ngx::ffi::{
-    ngx_conf_t, ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_core_srv_conf_t,
-    ngx_http_max_module,
-};
+use ngx::ffi::{ngx_conf_t, ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_max_module};
 
 use super::error::SetupError;
-use super::settings::{Listings, LocationConf, Pending, Work};
+use super::settings::{Listings, LocationConf, Named, Pending, Work};
 use super::written::{footprint, proxy_module, upstream_part};
 use crate::handler::handle;
 use crate::location::{ctx_index, Folder, Location};
@@ -80,7 +77,9 @@ pub unsafe fn install(
 
         let (name, is_behind_index) = ((*location).name, asked.is_behind_index);
         if is_behind_index {
-            add_named(cf, location)?;
+            let ctx = &pending.ctx;
+            let server = (*ctx.srv_conf.add(ngx_http_core_module.ctx_index)).cast();
+            work.named.entry(server).or_default().push(location);
         }
         Ok(Folder { loc_conf: folder, name, is_behind_index })
     }
@@ -124,26 +123,27 @@ unsafe fn proxy_conf(
     }
 }
 
-/// Adds a named location to the server's.
-unsafe fn add_named(
-    cf: *mut ngx_conf_t,
-    location: *mut ngx_http_core_loc_conf_t,
-) -> Result<(), SetupError> {
-    // SAFETY: nginx has made the server's list of named locations, which ends with NULL, if it has any.
-    unsafe {
-        let ctx: &ngx::ffi::ngx_http_conf_ctx_t = &*(*cf).ctx.cast();
-        let server: *mut ngx_http_core_srv_conf_t =
-            (*ctx.srv_conf.add(ngx_http_core_module.ctx_index)).cast();
-        let old = (*server).named_locations;
-        let mut all = Vec::new();
-        let mut at = old;
-        while !at.is_null() && !(*at).is_null() {
-            all.push(*at);
-            at = at.add(1);
+/// Adds the named locations to those of their servers: at once, as each server's list is copied for it.
+///
+/// # Errors
+/// When memory ran out.
+///
+/// # Safety
+/// `cf` is nginx's context, and the servers are of its configuration.
+pub unsafe fn add_named(cf: *mut ngx_conf_t, named: Named) -> Result<(), SetupError> {
+    for (server, locations) in named {
+        // SAFETY: nginx has made the server's list of named locations, which ends with NULL, if it has any.
+        unsafe {
+            let mut all = Vec::new();
+            let mut at = (*server).named_locations;
+            while !at.is_null() && !(*at).is_null() {
+                all.push(*at);
+                at = at.add(1);
+            }
+            all.extend(locations);
+            all.push(ptr::null_mut());
+            (*server).named_locations = copy_array(cf, all.as_ptr(), all.len())?;
         }
-        all.push(location);
-        all.push(ptr::null_mut());
-        (*server).named_locations = copy_array(cf, all.as_ptr(), all.len())?;
     }
     Ok(())
 }

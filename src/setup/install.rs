@@ -59,8 +59,11 @@ pub unsafe fn install(cf: *mut ngx_conf_t, main: &mut MainConf) -> Result<(), Se
             result.map_err(|e| logged(cf, e, &(*pending.conf).settings.bucket.place()))?;
         }
     }
-    // SAFETY: cf is as this function asks for.
-    unsafe { share_keys(cf, main) }.map_err(SetupError::from)
+    // SAFETY: cf is as this function asks for, and the servers are its configuration's.
+    unsafe {
+        folders::add_named(cf, mem::take(&mut main.work.named))?;
+        share_keys(cf, main).map_err(SetupError::from)
+    }
 }
 
 /// Logs an error, with the place of the directive.

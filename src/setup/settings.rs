@@ -2,9 +2,13 @@
 
 use core::ffi::c_void;
 use core::ptr;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use ngx::ffi::{ngx_http_conf_ctx_t, ngx_resolver_t, ngx_str_t};
+use ngx::ffi::{
+    ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t, ngx_http_core_srv_conf_t, ngx_resolver_t,
+    ngx_str_t,
+};
 
 use super::blocks::{Block, Resolved};
 use super::groups::Keepalive;
@@ -239,6 +243,9 @@ pub struct MainConf {
     pub work: Work,
 }
 
+/// Named locations, by their servers.
+pub type Named = BTreeMap<*mut ngx_http_core_srv_conf_t, Vec<*mut ngx_http_core_loc_conf_t>>;
+
 /// What set-up carries from one location to the next.
 #[derive(Default)]
 pub struct Work {
@@ -252,6 +259,8 @@ pub struct Work {
     pub tls: tls::Contexts,
     /// How many locations have their folders shown as pages.
     pub folders: usize,
+    /// Those of them that servers are to know by their names.
+    pub named: Named,
     /// The blocks of keys that renew themselves.
     pub blocks: Vec<Block>,
     /// What names of keys stand for, once they were looked up.
