@@ -8,9 +8,9 @@ use ngx::ffi::{
     NGX_HTTP_UPSTREAM_FT_HTTP_503, NGX_HTTP_UPSTREAM_FT_HTTP_504,
 };
 
-use crate::location::serving;
+use crate::location::{location, serving};
 use crate::request::object::Object;
-use crate::s3::answer::Verdict;
+use crate::s3::answer::{Class, Verdict};
 use crate::s3::error_body::Framing;
 
 /// Has nginx act upon what an answer means.
@@ -29,7 +29,10 @@ pub unsafe fn act(
     unsafe {
         // What a listing says of a folder is not what is stored of one.
         let lists = serving(r).is_some_and(|serving| serving.autoindex.is_some());
-        let is_kept = shown.class.is_cacheable() && !lists && is_valid_for_a_while(r, u, shown);
+        let is_kept = shown.class.is_cacheable()
+            && !lists
+            && !is_for_page(r, object, shown)
+            && is_valid_for_a_while(r, u, shown);
         if u.cacheable() != 0 && !is_kept {
             object.answer.is_kept_from_cache = true;
             u.set_cacheable(0);
@@ -38,6 +41,19 @@ pub unsafe fn act(
             u.headers_in.status_n = ngx_uint_t::from(shown.status);
             u.headers_in.status_line = ngx_str_t::empty();
         }
+    }
+}
+
+/// Whether what is missing is an index page, in whose place its folder is shown: that it was missing once must
+/// not be known when the folder is asked for, as nginx sends what it has stored before it is judged.
+unsafe fn is_for_page(r: *mut ngx_http_request_t, object: &Object, shown: Verdict) -> bool {
+    // SAFETY: r is a valid request.
+    unsafe {
+        let is_behind = location(r).folder.as_ref().is_some_and(|folder| folder.is_behind_index);
+        let index = serving(r).and_then(|serving| serving.index.as_ref());
+        shown.class == Class::Missing
+            && is_behind
+            && index.is_some_and(|index| object.key.as_bytes().ends_with(index.as_bytes()))
     }
 }
 

@@ -44,6 +44,24 @@ pub unsafe fn judge_listing(
     Status::NGX_OK.into()
 }
 
+/// Answers 502 in the place of what has another status of success than a listing: nobody would make a page of it.
+///
+/// # Safety
+/// `r` is a valid request and `u` its upstream.
+pub unsafe fn refuse_listing(
+    r: *mut ngx_http_request_t,
+    u: &mut ngx_http_upstream_t,
+    object: &mut Object,
+    status: u16,
+) -> ngx_int_t {
+    // SAFETY: r is the request of u.
+    unsafe {
+        log::of_request(r, NGX_LOG_ERR, format_args!("S3 sent no listing: its status is {status}"));
+        act(r, u, object, status, FAULT);
+    }
+    Status::NGX_OK.into()
+}
+
 /// Leads a request whose index page is missing to the page of its folder, by nginx's own way for a server
 /// that says so. Nothing of the answer is stored.
 ///

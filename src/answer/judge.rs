@@ -13,7 +13,7 @@ use ngx::ffi::{
 };
 
 use super::act::{act, framing, is_cached};
-use super::folder::{judge_listing, leads_to_folder};
+use super::folder::{judge_listing, leads_to_folder, refuse_listing};
 use super::if_range;
 use super::report::{refuse_keys, report};
 use crate::connections::peer::keep_session;
@@ -128,6 +128,8 @@ unsafe fn judge(
             return of_object(r, u, serving, object, status);
         };
         if !serving.masks {
+            // What the code is makes no difference here.
+            leads_to_folder(r, u, shown, status);
             return Status::NGX_OK.into();
         }
         let body = match u.buffer.last.offset_from(u.buffer.pos) {
@@ -188,6 +190,8 @@ unsafe fn of_object(
         }
         match &serving.autoindex {
             Some(_) if status == 200 => judge_listing(r, u, object),
+            // 304: a stored listing is what it was.
+            Some(_) if status != 304 => refuse_listing(r, u, object, status),
             _ => Status::NGX_OK.into(),
         }
     }

@@ -4,6 +4,7 @@
 //! then only.
 
 use core::ffi::c_void;
+use core::mem;
 use core::ptr::{self, NonNull};
 
 use ngx::core::Status;
@@ -262,7 +263,7 @@ unsafe fn send(r: *mut ngx_http_request_t, reader: &mut Reader, next: &Next) -> 
         }
         (*r).headers_out.content_length_n = reader.page.len() as _;
         let chain = send_chain(r);
-        let rc = (next.header)(r);
+        let rc = send_header(r, next);
         // Of HTTP/1 and 3 the size is known then, HTTP/2 has its own way to send. A filter that holds the header
         // back, as ours does, waits for the page.
         let is_head = (*r).method == NGX_HTTP_HEAD as ngx_uint_t
@@ -287,6 +288,27 @@ unsafe fn send_chain(r: *mut ngx_http_request_t) -> usize {
     unsafe { (*(*r).connection).send_chain.map_or(0, |f| f as usize) }
 }
 
+/// Sends the header of a page. No condition holds for it, as it has no validators: where its listing is stored,
+/// nginx would answer 304 or 412 in the place of a page that is sent all the same.
+unsafe fn send_header(r: *mut ngx_http_request_t, next: &Next) -> ngx_int_t {
+    // SAFETY: r is a valid request, whose headers are put back.
+    unsafe {
+        let asked = &mut (*r).headers_in;
+        let saved = [
+            &mut asked.if_match,
+            &mut asked.if_none_match,
+            &mut asked.if_modified_since,
+            &mut asked.if_unmodified_since,
+        ]
+        .map(|header| mem::replace(header, ptr::null_mut()));
+        let rc = (next.header)(r);
+        let asked = &mut (*r).headers_in;
+        [asked.if_match, asked.if_none_match, asked.if_modified_since, asked.if_unmodified_since] =
+            saved;
+        rc
+    }
+}
+
 /// Writes the page in the format of the location, and the header that goes with it.
 unsafe fn write(
     r: *mut ngx_http_request_t,
@@ -298,7 +320,11 @@ unsafe fn write(
     // SAFETY: r is a valid request; nginx's time is read in its own thread.
     unsafe {
         let headers = &mut (*r).headers_out;
-        headers.status = NGX_HTTP_OK as ngx_uint_t;
+        // In the place of an error (error_page), that is the status.
+        headers.status = match (*r).err_status {
+            0 => NGX_HTTP_OK as ngx_uint_t,
+            status => status,
+        };
         let (kind, utf_8): (ngx_str_t, bool) = match autoindex.format.evaluate(r).ok()?.as_bytes() {
             b"json" => {
                 json::write(page, out);

@@ -71,6 +71,8 @@ pub struct Identity<'a> {
     pub masks: bool,
     /// The operator's own headers, without the value where that differs between requests.
     pub headers: &'a [Header<'a>],
+    /// Whether folders are shown where an index page is missing: nobody else's stored 404 is to be found then.
+    pub shows_folders: bool,
 }
 
 impl Identity<'_> {
@@ -93,6 +95,9 @@ impl Identity<'_> {
         let mut hash = Sha256::new();
         for field in auth.into_iter().chain([owner, group, masks, nth.as_bytes()]) {
             add(&mut hash, field);
+        }
+        if self.shows_folders {
+            add(&mut hash, b"folders");
         }
         for (name, value) in self.headers {
             add(&mut hash, name.as_bytes());
@@ -170,7 +175,8 @@ mod tests {
     fn digest(auth: &Auth, location: &str, rest: (Option<&str>, Option<&str>, bool)) -> Digest {
         let (owner, group, masks) = rest;
         let place = [&b"example.com"[..], location.as_bytes()];
-        Identity { auth, place, nth: 0, owner, group, masks, headers: &[] }.digest()
+        let (shows_folders, headers) = (false, &[][..]);
+        Identity { auth, place, nth: 0, owner, group, masks, headers, shows_folders }.digest()
     }
 
     #[test]
@@ -190,6 +196,12 @@ mod tests {
             digest(&Auth::None, "/", (None, Some("123456789012"), true)),
             digest(&Auth::None, "/", (None, None, false)),
         ];
+        let place = [&b"example.com"[..], b"/"];
+        let (owner, group) = (None, None);
+        let auth = &Auth::None;
+        let folders =
+            Identity { auth, place, nth: 0, owner, group, masks: true, shows_folders: true };
+        assert!(!digests.contains(&folders.digest()));
         for (i, one) in digests.iter().enumerate() {
             assert_eq!(one.short(&digests).len(), 3);
             assert!(digests[..i].iter().all(|other| other.short(&digests) != one.short(&digests)));

@@ -6,18 +6,14 @@
 
 use core::ffi::c_void;
 use core::ptr;
-use std::rc::Rc;
 
-use ngx::ffi::{
-    ngx_conf_t, ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_core_srv_conf_t,
-    ngx_http_max_module, ngx_str_t,
-};
+use ngx::ffi::{ngx_conf_t, ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_max_module};
 
 use super::error::SetupError;
-use super::settings::{AutoindexSetting, LocationConf, Pending, Work};
+use super::settings::{Listings, LocationConf, Named, Pending, Work};
 use super::written::{footprint, proxy_module, upstream_part};
 use crate::handler::handle;
-use crate::location::{ctx_index, Folder, Location, Serving};
+use crate::location::{ctx_index, Folder, Location};
 use crate::nginx::foreign::Foreign;
 use crate::nginx::pool::{copy, copy_array, keep};
 
@@ -44,17 +40,14 @@ pub unsafe fn install(
     cf: *mut ngx_conf_t,
     work: &mut Work,
     pending: &Pending,
-    serving: Rc<Serving>,
-    is_behind_index: bool,
-    setting: &AutoindexSetting,
-    headers: &[[ngx_str_t; 2]],
+    asked: &Listings,
 ) -> Result<Folder, SetupError> {
     let array = pending.ctx.loc_conf;
     // SAFETY: the caller's promise; what is copied lives as long as the configuration.
     unsafe {
         let folder = copy_array(cf, array, ngx_http_max_module)?;
         let proxy = proxy_module(cf)?;
-        *folder.add(proxy.ctx_index()) = proxy_conf(cf, work, proxy, array, setting, headers)?;
+        *folder.add(proxy.ctx_index()) = proxy_conf(cf, work, proxy, array, asked)?;
 
         // What was rewritten once is not rewritten again.
         if let Ok(rewrite) = Foreign::find((*cf).cycle, c"ngx_http_rewrite_module", "rewrite") {
@@ -77,14 +70,16 @@ pub unsafe fn install(
         *folder.add(core) = location.cast();
 
         let conf = LocationConf {
-            location: Location { serving: Some(serving), ..Location::default() },
+            location: Location { serving: Some(asked.serving.clone()), ..Location::default() },
             ..LocationConf::default()
         };
         *folder.add(ctx_index()) = keep(cf, conf)?.cast();
 
-        let name = (*location).name;
+        let (name, is_behind_index) = ((*location).name, asked.is_behind_index);
         if is_behind_index {
-            add_named(cf, location)?;
+            let ctx = &pending.ctx;
+            let server = (*ctx.srv_conf.add(ngx_http_core_module.ctx_index)).cast();
+            work.named.entry(server).or_default().push(location);
         }
         Ok(Folder { loc_conf: folder, name, is_behind_index })
     }
@@ -96,8 +91,7 @@ unsafe fn proxy_conf(
     work: &mut Work,
     proxy: Foreign,
     array: *mut *mut c_void,
-    setting: &AutoindexSetting,
-    headers: &[[ngx_str_t; 2]],
+    asked: &Listings,
 ) -> Result<*mut c_void, SetupError> {
     // SAFETY: as for install().
     unsafe {
@@ -108,14 +102,17 @@ unsafe fn proxy_conf(
         for (name, value) in SETTINGS {
             proxy.set(cf, conf, name, &[copy(cf, value.as_bytes())?])?;
         }
-        match setting.valid {
+        match asked.valid {
             0 => proxy.set(cf, conf, "proxy_cache", &[ngx::ngx_string!("off")])?,
             seconds => {
                 let time = copy(cf, format!("{seconds}s").as_bytes())?;
                 proxy.set(cf, conf, "proxy_cache_valid", &[ngx::ngx_string!("200"), time])?;
+                // Another key, which was written for objects, is that of the index page too, and of each page.
+                let key = copy(cf, asked.cache_key.as_bytes())?;
+                proxy.set(cf, conf, "proxy_cache_key", &[key])?;
             }
         }
-        for pair in headers {
+        for pair in &asked.headers {
             proxy.set(cf, conf, "proxy_set_header", pair)?;
         }
         proxy.merge(cf, full, conf)?;
@@ -126,26 +123,27 @@ unsafe fn proxy_conf(
     }
 }
 
-/// Adds a named location to the server's.
-unsafe fn add_named(
-    cf: *mut ngx_conf_t,
-    location: *mut ngx_http_core_loc_conf_t,
-) -> Result<(), SetupError> {
-    // SAFETY: nginx has made the server's list of named locations, which ends with NULL, if it has any.
-    unsafe {
-        let ctx: &ngx::ffi::ngx_http_conf_ctx_t = &*(*cf).ctx.cast();
-        let server: *mut ngx_http_core_srv_conf_t =
-            (*ctx.srv_conf.add(ngx_http_core_module.ctx_index)).cast();
-        let old = (*server).named_locations;
-        let mut all = Vec::new();
-        let mut at = old;
-        while !at.is_null() && !(*at).is_null() {
-            all.push(*at);
-            at = at.add(1);
+/// Adds the named locations to those of their servers: at once, as each server's list is copied for it.
+///
+/// # Errors
+/// When memory ran out.
+///
+/// # Safety
+/// `cf` is nginx's context, and the servers are of its configuration.
+pub unsafe fn add_named(cf: *mut ngx_conf_t, named: Named) -> Result<(), SetupError> {
+    for (server, locations) in named {
+        // SAFETY: nginx has made the server's list of named locations, which ends with NULL, if it has any.
+        unsafe {
+            let mut all = Vec::new();
+            let mut at = (*server).named_locations;
+            while !at.is_null() && !(*at).is_null() {
+                all.push(*at);
+                at = at.add(1);
+            }
+            all.extend(locations);
+            all.push(ptr::null_mut());
+            (*server).named_locations = copy_array(cf, all.as_ptr(), all.len())?;
         }
-        all.push(location);
-        all.push(ptr::null_mut());
-        (*server).named_locations = copy_array(cf, all.as_ptr(), all.len())?;
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ use super::keep::{keep_connections, keeps};
 use super::own::{arguments, constant_headers, own_values};
 use super::proxy::{ignored_headers, Plan, CA_BUNDLES, CONDITIONS};
 use super::settings::{
-    BucketSetting, Destination, Kind, LocationConf, MainConf, Pending, Settings, Work,
+    BucketSetting, Destination, Kind, Listings, LocationConf, MainConf, Pending, Settings, Work,
 };
 use super::signing::{share_keys, signing, whose};
 use super::sources;
@@ -61,8 +61,11 @@ pub unsafe fn install(cf: *mut ngx_conf_t, main: &mut MainConf) -> Result<(), Se
             result.map_err(|e| logged(cf, e, &(*pending.conf).settings.bucket.place()))?;
         }
     }
-    // SAFETY: cf is as this function asks for.
-    unsafe { share_keys(cf, main) }.map_err(SetupError::from)
+    // SAFETY: cf is as this function asks for, and the servers are its configuration's.
+    unsafe {
+        folders::add_named(cf, mem::take(&mut main.work.named))?;
+        share_keys(cf, main).map_err(SetupError::from)
+    }
 }
 
 /// Logs an error, with the place of the directive.
@@ -81,14 +84,15 @@ unsafe fn install_one(
     unsafe {
         let conf = &mut *pending.conf;
         let location = http_core::location(&pending.ctx);
-        let (mut keeps, mut folder) = (false, None);
+        let mut keeps = false;
+        let folder;
         let serving = match &pending.kind {
             Kind::Own(written) => {
                 let own = install_own(cf, main, conf, location, written)?;
                 // In place of the proxy module's.
                 (*location).handler = Some(handle);
                 keeps = own.keeps;
-                folder = own.folder;
+                folder = own.folder.map(Rc::new);
                 Rc::new(own.serving)
             }
             Kind::Block { proxy: block, outer } => {
@@ -102,6 +106,7 @@ unsafe fn install_one(
                 proxy.merge(cf, around, *block)?;
                 upstream_part(proxy, *block)?.ssl = upstream_part(proxy, around)?.ssl;
                 *pending.ctx.loc_conf.add(proxy.ctx_index()) = *block;
+                folder = outer.known.folder.clone();
                 serving.clone()
             }
         };
@@ -115,14 +120,10 @@ unsafe fn install_one(
         if keeps {
             keep_connections(cf, conf, &serving.host, &*location)?;
         }
-        if let (Some((listing, headers)), Some(Some(setting))) = (folder, &conf.settings.autoindex)
-        {
-            let behind_index = conf.settings.index.is_some();
-            let work = &mut main.work;
-            let listing = Rc::new(listing);
-            let made =
-                folders::install(cf, work, pending, listing, behind_index, setting, &headers)?;
+        if let Some(asked) = folder {
+            let made = folders::install(cf, &mut main.work, pending, &asked)?;
             conf.location.folder = Some(made);
+            conf.known.folder = Some(asked);
         }
         conf.location.serving = Some(serving);
     }
@@ -134,8 +135,8 @@ struct Own {
     serving: Serving,
     /// Whether its connections are to be kept.
     keeps: bool,
-    /// What requests for its folders need, and the headers that go to S3 with them.
-    folder: Option<(Serving, Vec<[ngx_str_t; 2]>)>,
+    /// What requests for its folders need.
+    folder: Option<Listings>,
 }
 
 /// Makes the proxy configuration of a location with a bucket, and what its requests need.
@@ -191,14 +192,14 @@ unsafe fn install_own(
             (headers, ignored as ngx_uint_t),
             written,
         )?;
+        let cache_key = plan.cache_key();
         let handler = footprint(cf, &mut main.work.footprints, proxy, "proxy_pass")?.handler;
         index_variables(cf, &mut main.shared, proxy, array, plan.around.slices)?;
-
         let proxy_handler = handler.ok_or(SetupError::Handler)?;
         let found = Found { has_group: group.is_some(), host, proxy_handler };
         let signing = signing(&mut main.work, settings, auth, whose.as_ref(), endpoint.scheme());
         let listing = serving(conf, bucket, auth, signing.clone(), found.clone());
-        let folder = as_folder(listing, settings).map(|listing| (listing, pairs));
+        let folder = as_folder(listing, settings, pairs, cache_key);
         Ok(Own { serving: serving(conf, bucket, auth, signing, found), keeps, folder })
     }
 }
@@ -230,6 +231,7 @@ unsafe fn identity(
         group: setting.upstream.as_deref(),
         masks: settings.masks(),
         headers: &constant_headers(settings),
+        shows_folders: settings.index.is_some() && matches!(settings.autoindex, Some(Some(_))),
     };
     work.digest(&identity, auth)
 }
@@ -281,7 +283,12 @@ fn serving(
 }
 
 /// What requests for the folders of a location need, if these are shown.
-fn as_folder(serving: Serving, settings: &Settings) -> Option<Serving> {
+fn as_folder(
+    serving: Serving,
+    settings: &Settings,
+    headers: Vec<[ngx_str_t; 2]>,
+    cache_key: String,
+) -> Option<Listings> {
     let setting = settings.autoindex.as_ref()?.as_ref()?;
     let autoindex = Some(Autoindex {
         format: setting.format.clone(),
@@ -289,7 +296,13 @@ fn as_folder(serving: Serving, settings: &Settings) -> Option<Serving> {
         exact_size: setting.exact_size,
         localtime: setting.localtime,
     });
-    Some(Serving { autoindex, index: None, append_slash: false, ..serving })
+    Some(Listings {
+        serving: Rc::new(Serving { autoindex, index: None, append_slash: false, ..serving }),
+        is_behind_index: settings.index.is_some(),
+        valid: setting.valid,
+        headers,
+        cache_key,
+    })
 }
 
 /// What the `Host` header is made of. With a constant bucket nothing of it is computed per request.

@@ -159,8 +159,10 @@ impl Plan<'_> {
         all
     }
 
+    /// What tells apart in nginx's cache what S3 is asked for.
+    ///
     /// Without the scheme, which the port tells: the key is hashed for each request.
-    fn cache_key(&self) -> String {
+    pub fn cache_key(&self) -> String {
         let (identity, host) = (self.identity, self.host_text());
         let tells_scheme = self.endpoint.https || self.endpoint.port.is_some();
         let port = if tells_scheme { "" } else { ":80" };

@@ -2,9 +2,13 @@
 
 use core::ffi::c_void;
 use core::ptr;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use ngx::ffi::{ngx_http_conf_ctx_t, ngx_resolver_t};
+use ngx::ffi::{
+    ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t, ngx_http_core_srv_conf_t, ngx_resolver_t,
+    ngx_str_t,
+};
 
 use super::blocks::{Block, Resolved};
 use super::groups::Keepalive;
@@ -13,7 +17,7 @@ use super::tls;
 use super::written::{Footprints, Written};
 use crate::credentials::keys::{Keys, Renewed};
 use crate::credentials::source::{self, From, Source};
-use crate::location::{Bucket, Location, Own, Shared};
+use crate::location::{Bucket, Location, Own, Serving, Shared};
 use crate::nginx::http_core::Regex;
 use crate::nginx::value::Value;
 use crate::s3::access_point::AccessPoint;
@@ -148,6 +152,19 @@ pub struct AutoindexSetting {
     pub valid: usize,
 }
 
+/// What a location's requests for listings need, and those of the `if` and `limit_except` blocks in it.
+pub struct Listings {
+    pub serving: Rc<Serving>,
+    /// Whether the folder's index page comes first.
+    pub is_behind_index: bool,
+    /// How long a listing is stored, in seconds.
+    pub valid: usize,
+    /// The headers that go to S3.
+    pub headers: Vec<[ngx_str_t; 2]>,
+    /// What tells apart what S3 is asked for.
+    pub cache_key: String,
+}
+
 /// What is known of a location when it is merged.
 pub struct Known {
     /// Whether its requests go to a bucket.
@@ -160,11 +177,20 @@ pub struct Known {
     pub loc_conf: Option<*mut *mut c_void>,
     /// Whether it says itself that connections are to be kept.
     pub keeps: bool,
+    /// What its requests for listings need, once it is installed.
+    pub folder: Option<Rc<Listings>>,
 }
 
 impl Default for Known {
     fn default() -> Self {
-        Known { serves: false, prefix: b"/", regex: ptr::null(), loc_conf: None, keeps: false }
+        Known {
+            serves: false,
+            prefix: b"/",
+            regex: ptr::null(),
+            loc_conf: None,
+            keeps: false,
+            folder: None,
+        }
     }
 }
 
@@ -221,6 +247,9 @@ pub struct MainConf {
     pub work: Work,
 }
 
+/// Named locations, by their servers.
+pub type Named = BTreeMap<*mut ngx_http_core_srv_conf_t, Vec<*mut ngx_http_core_loc_conf_t>>;
+
 /// What set-up carries from one location to the next.
 #[derive(Default)]
 pub struct Work {
@@ -234,6 +263,8 @@ pub struct Work {
     pub tls: tls::Contexts,
     /// How many locations have their folders shown as pages.
     pub folders: usize,
+    /// Those of them that servers are to know by their names.
+    pub named: Named,
     /// The blocks of keys that renew themselves.
     pub blocks: Vec<Block>,
     /// What names of keys stand for, once they were looked up.
