@@ -199,8 +199,16 @@ mod tests {
         let place = [&b"example.com"[..], b"/"];
         let (owner, group) = (None, None);
         let auth = &Auth::None;
-        let folders =
-            Identity { auth, place, nth: 0, owner, group, masks: true, shows_folders: true };
+        let folders = Identity {
+            auth,
+            place,
+            nth: 0,
+            owner,
+            group,
+            masks: true,
+            headers: &[],
+            shows_folders: true,
+        };
         assert!(!digests.contains(&folders.digest()));
         for (i, one) in digests.iter().enumerate() {
             assert_eq!(one.short(&digests).len(), 3);
@@ -213,8 +221,17 @@ mod tests {
         let place = [&b""[..], b"/"];
         let of = |headers: &[Header]| {
             let (owner, group) = (None, None);
-            Identity { auth: &Auth::None, place, nth: 0, owner, group, masks: true, headers }
-                .digest()
+            Identity {
+                auth: &Auth::None,
+                place,
+                nth: 0,
+                owner,
+                group,
+                masks: true,
+                headers,
+                shows_folders: false,
+            }
+            .digest()
         };
         let all = [
             of(&[]),
