@@ -36,7 +36,8 @@ fuzz_target!(|data: &[u8]| {
     assert!(!is_hidden(header, &pass) || is_hidden(header, &[]));
 
     let skew = std::str::from_utf8(skew).ok().and_then(|s| s.parse().ok());
-    let advice = Advice { code, region: Some(header), skew, policy: "the policy" };
+    let advice =
+        Advice { code, region: Some(header), skew, policy: "the policy", ..Advice::default() };
     let text = advice.to_string() + &Advice { region: None, ..advice }.to_string();
     assert!(text.bytes().all(|b| b.is_ascii_graphic() || b == b' '), "it is logged");
 });

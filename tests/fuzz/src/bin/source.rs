@@ -1,7 +1,7 @@
 //! Sources of keys: what they answer, at which addresses, and what they are sent.
 #![no_main]
 
-use fuzz::auth::sigv4::Stamp;
+use fuzz::auth::sigv4::stamp::Stamp;
 use fuzz::fields;
 use fuzz::sources::error::SourceError;
 use fuzz::sources::instance::Instance;
