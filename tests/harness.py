@@ -175,7 +175,7 @@ class Nginx:
 
     def __init__(
         self, path, server="", http="", resolv_conf=None, listen="", top="", environment=None,
-        clock=None, module=MODULE, binary=NGINX,
+        clock=None, module=MODULE, binary=None,
     ):  # fmt: skip
         self.dir = Path(path)
         self.dir.mkdir(parents=True, exist_ok=True)
@@ -185,7 +185,7 @@ class Nginx:
         self.tolerated = set()
         # What no response may have in it: what tells of S3.
         self.hidden = ()
-        self.module, self.binary = module, binary
+        self.module, self.binary = module, binary or NGINX
         self.listen = listen
         self.top = top
         self.environment = dict(os.environ) | (environment or {})
