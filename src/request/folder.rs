@@ -5,12 +5,11 @@ use core::{mem, ptr};
 use ngx::ffi::{ngx_http_request_t, ngx_palloc, ngx_str_t};
 
 use super::name::{bucket, folder};
-use super::object::{Answer, Object};
+use super::object::Object;
 use super::refusal::Refusal;
 use crate::location::{Autoindex, Serving};
 use crate::nginx::pool::concat;
 use crate::nginx::{bytes, Failed};
-use crate::s3::auth::sigv4::stamp::Stamp;
 use crate::s3::endpoint::is_directory_bucket;
 use crate::s3::folder::with_slash;
 use crate::s3::listing::question;
@@ -95,20 +94,8 @@ pub unsafe fn name_folder<'a>(
         ptr::copy_nonoverlapping(target.as_ptr(), data, len);
         let key = data.add(len + signature);
         ptr::copy_nonoverlapping(prefix.as_ptr(), key, prefix.len());
-        object.write(Object {
-            name,
-            key: ngx_str_t { len: prefix.len(), data: key },
-            host,
-            uri: ngx_str_t { len, data },
-            headers: &[],
-            stamp: Stamp::default(),
-            authorization: ngx_str_t { len: 0, data: data.add(len) },
-            token: ngx_str_t::empty(),
-            is_refused: false,
-            cache_status: 0,
-            version: 0,
-            answer: Answer::default(),
-        });
+        let key = ngx_str_t { len: prefix.len(), data: key };
+        object.write(Object::new(name, key, host, ngx_str_t { len, data }));
         Ok(&mut *object)
     }
 }

@@ -4,14 +4,13 @@ use core::{mem, ptr, slice};
 
 use ngx::ffi::{ngx_http_request_t, ngx_palloc, ngx_str_t};
 
-use super::object::{Answer, Object};
+use super::object::Object;
 use super::own::arguments;
 use super::refusal::Refusal;
 use crate::location::{Host, Serving};
 use crate::nginx::pool::concat;
 use crate::nginx::value::set_captures;
 use crate::nginx::{bytes, constant};
-use crate::s3::auth::sigv4::stamp::Stamp;
 use crate::s3::endpoint::is_bucket_name;
 use crate::s3::object::{has_empty_segment, key_in_uri, without_slash, Key, KeyError, Target};
 
@@ -105,20 +104,8 @@ unsafe fn write<'a>(
         ptr::write_bytes(data, 0, len);
         target.write(slice::from_raw_parts_mut(data, len));
         let key = target.key.as_bytes();
-        object.write(Object {
-            name,
-            key: ngx_str_t { len: key.len(), data: key.as_ptr().cast_mut() },
-            host,
-            uri: ngx_str_t { len, data },
-            headers: &[],
-            stamp: Stamp::default(),
-            authorization: ngx_str_t { len: 0, data: data.add(len) },
-            token: ngx_str_t::empty(),
-            is_refused: false,
-            cache_status: 0,
-            version: 0,
-            answer: Answer::default(),
-        });
+        let key = ngx_str_t { len: key.len(), data: key.as_ptr().cast_mut() };
+        object.write(Object::new(name, key, host, ngx_str_t { len, data }));
         Ok(&mut *object)
     }
 }

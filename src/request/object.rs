@@ -38,6 +38,27 @@ pub struct Object {
     pub answer: Answer,
 }
 
+impl Object {
+    /// What is asked for, before it is signed. Behind the bytes of `uri` there is room for the signature.
+    #[inline(always)]
+    pub fn new(name: ngx_str_t, key: ngx_str_t, host: ngx_str_t, uri: ngx_str_t) -> Self {
+        Object {
+            name,
+            key,
+            host,
+            uri,
+            headers: &[],
+            stamp: Stamp::default(),
+            authorization: ngx_str_t { len: 0, data: uri.data.wrapping_add(uri.len) },
+            token: ngx_str_t::empty(),
+            is_refused: false,
+            cache_status: 0,
+            version: 0,
+            answer: Answer::default(),
+        }
+    }
+}
+
 /// What is known of the answer to one request.
 #[derive(Clone, Copy, Default)]
 pub struct Answer {
