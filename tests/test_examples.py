@@ -401,6 +401,7 @@ def test_listing_json(run, listed):
     r = n.get("/docs/", headers={"Accept": "text/html,application/xhtml+xml"})
     assert (r.get("Content-Type"), r.get("Vary")) == ("text/html; charset=utf-8", "Accept")
     assert "Accept" not in [v for k, v in n.get("/docs/b.txt").headers if k == "Vary"]
+    wait_until(lambda: n.access_log().count("\n") == 3, "three lines in the log")
     statuses = [line.split("|")[6] for line in n.access_log().splitlines()]
     assert statuses == ["MISS", "HIT", "MISS"]
 
