@@ -75,12 +75,12 @@ pub unsafe fn leads_to_folder(
 ) -> bool {
     // SAFETY: r is the request of u; what is copied lives in its pool.
     unsafe {
-        let Some(folder) = location(r).folder.as_ref() else { return false };
-        if shown.class != Class::Missing || is_cached(u) || nginx_wants(u, status) {
+        let folder = location(r).folder.as_ref().filter(|folder| folder.is_behind_index);
+        let Some(folder) = folder.filter(|_| shown.class == Class::Missing) else { return false };
+        if is_cached(u) || nginx_wants(u, status) {
             return false;
         }
-        let is_for_folder = serving(r).is_some_and(|serving| is_for_folder(r, serving));
-        if !folder.is_behind_index || !is_for_folder {
+        if !serving(r).is_some_and(|serving| is_for_folder(r, serving)) {
             return false;
         }
         let header = ngx_pcalloc((*r).pool, size_of::<ngx_table_elt_t>()).cast::<ngx_table_elt_t>();

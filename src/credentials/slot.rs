@@ -109,11 +109,12 @@ impl Slot {
     /// Shows new keys, which end at `expires` and are to be renewed at `due`. Returns false for keys that are
     /// too long.
     pub fn publish(&self, keys: &Credentials, expires: Option<i64>, due: i64) -> bool {
-        if !Slot::has_room_for(keys) {
+        let packed = pack(keys);
+        if packed.len() > ROOM {
             return false;
         }
         self.keep(expires, due);
-        self.keys.publish(pack(keys).as_bytes()).is_some()
+        self.keys.publish(packed.as_bytes()).is_some()
     }
 
     /// The keys are still the right ones.

@@ -4,7 +4,7 @@ use core::{mem, ptr};
 
 use ngx::ffi::{ngx_http_request_t, ngx_palloc, ngx_str_t};
 
-use super::name::{bucket, folder};
+use super::name::{bucket, folder, rest};
 use super::object::Object;
 use super::refusal::Refusal;
 use crate::location::{Autoindex, Serving};
@@ -21,9 +21,9 @@ use crate::s3::object::{Key, KeyError};
 /// `r` is a valid request of a location with this `serving`.
 pub unsafe fn is_for_folder(r: *mut ngx_http_request_t, serving: &Serving) -> bool {
     // SAFETY: the caller's promise.
-    let key = unsafe { folder(r, serving) };
+    let rest = unsafe { rest(r, serving) };
     // What is refused is refused as the object that it is not.
-    key.is_ok_and(|(_, rest)| rest.is_empty() || rest.ends_with(b"/"))
+    rest.is_ok_and(|rest| rest.is_empty() || rest.ends_with(b"/"))
 }
 
 /// Where a request is redirected whose path is the location's without a slash at its end: links of a page there
@@ -68,7 +68,7 @@ pub unsafe fn name_folder<'a>(
         if is_directory_bucket(name.as_bytes()) {
             return Err(Refusal::DirectoryBucket(name));
         }
-        let (prefix, _) = folder(r, serving)?;
+        let prefix = folder(r, serving)?;
         if !prefix.is_empty() {
             Key::new(prefix, serving.is_aws)?;
         }

@@ -136,22 +136,33 @@ unsafe fn parts(r: *mut ngx_http_request_t, serving: &Serving) -> Result<(&[u8],
     }
 }
 
-/// A request's folder, prefix included, and what of the request it is made of.
+/// A request's folder, prefix included.
+///
+/// # Errors
+/// As for the key of an object.
+///
+/// # Safety
+/// As for [`parts`].
+pub unsafe fn folder(r: *mut ngx_http_request_t, serving: &Serving) -> Result<&[u8], Refusal> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (prefix, rest) = parts(r, serving)?;
+        Ok(bytes(concat(r, [prefix, rest])?))
+    }
+}
+
+/// What of a request stands behind the location's prefix.
 ///
 /// # Errors
 /// As for the key of an object.
 ///
 /// # Safety
 /// `r` is a valid request of a location with this `serving`, and outlives the result.
-pub unsafe fn folder(
-    r: *mut ngx_http_request_t,
-    serving: &Serving,
-) -> Result<(&[u8], &[u8]), Refusal> {
+pub unsafe fn rest(r: *mut ngx_http_request_t, serving: &Serving) -> Result<&[u8], Refusal> {
     // SAFETY: the caller's promise.
     unsafe {
         set_captures(r, serving.regex, &serving.captures);
-        let (prefix, rest) = parts(r, serving)?;
-        Ok((bytes(concat(r, [prefix, rest])?), rest))
+        parts(r, serving).map(|(_, rest)| rest)
     }
 }
 
