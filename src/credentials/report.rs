@@ -1,16 +1,14 @@
 //! What operators are told of keys that renew themselves. No key, token or answer is in it.
 
-use core::mem;
 use core::ptr::NonNull;
 
-use ngx::ffi::{
-    ngx_gmtime, ngx_log_t, ngx_tm_t, NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_NOTICE, NGX_LOG_WARN,
-};
+use ngx::ffi::{ngx_log_t, NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_NOTICE, NGX_LOG_WARN};
 use ngx::ngx_log_error;
 
 use super::ask::Failure;
 use super::slot::Slot;
 use crate::s3::sources::Keys;
+use crate::s3::time::{civil, Civil};
 
 /// How often the same failure is told, in seconds.
 const AGAIN: i64 = 3_600;
@@ -98,13 +96,6 @@ impl Report {
 
 /// A time as AWS writes it.
 fn time(seconds: i64) -> String {
-    // SAFETY: nginx fills in the structure.
-    let tm = unsafe {
-        let mut tm: ngx_tm_t = mem::zeroed();
-        ngx_gmtime(seconds, &mut tm);
-        tm
-    };
-    let [year, month, day] = [tm.tm_year, tm.tm_mon, tm.tm_mday];
-    let [hour, minute, second] = [tm.tm_hour, tm.tm_min, tm.tm_sec];
+    let Civil { year, month, day, hour, minute, second, .. } = civil(seconds);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }

@@ -3,7 +3,6 @@
 use core::ffi::c_void;
 use core::{mem, ptr};
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::rc::Rc;
 
 use ngx::ffi::{ngx_conf_t, ngx_http_core_loc_conf_t, ngx_str_t, ngx_uint_t, NGX_LOG_EMERG};
@@ -15,7 +14,7 @@ use super::error::SetupError;
 use super::folders;
 use super::keep::{keep_connections, keeps};
 use super::own::{arguments, constant_headers, own_values};
-use super::proxy::{ignored_headers, Plan, CA_BUNDLES, CONDITIONS};
+use super::proxy::{ignored_headers, Plan, CONDITIONS};
 use super::settings::{
     BucketSetting, Destination, Kind, Listings, LocationConf, MainConf, Pending, Settings, Work,
 };
@@ -28,7 +27,7 @@ use crate::location::{Autoindex, Bucket, Host, Serving, Signing};
 use crate::log;
 use crate::nginx::foreign::Foreign;
 use crate::nginx::value::Capture;
-use crate::nginx::{bytes, http_core, pool, resolver, Handler};
+use crate::nginx::{bytes, http_core, pool, Handler};
 use crate::request::names::check_names;
 use crate::request::own_variables::add_headers;
 use crate::s3::auth::{Auth, Identity};
@@ -111,11 +110,8 @@ unsafe fn install_one(
             }
         };
         if serving.needs_resolver && (*(*location).resolver).connections.nelts == 0 {
-            let known = match main.work.resolver {
-                Some(known) => Some(known),
-                None => resolver::of_the_system(cf)?,
-            };
-            (*location).resolver = *main.work.resolver.insert(known.ok_or(SetupError::Resolver)?);
+            let known = main.work.resolver_of_the_system(cf)?;
+            (*location).resolver = known.ok_or(SetupError::Resolver)?;
         }
         if keeps {
             keep_connections(cf, conf, &serving.host, &*location)?;
@@ -324,7 +320,7 @@ fn ca_bundle(endpoint: &Endpoint, written: &Written) -> Result<Option<&'static s
     if !endpoint.https || written.has("proxy_ssl_trusted_certificate") {
         return Ok(None);
     }
-    match CA_BUNDLES.into_iter().find(|bundle| Path::new(bundle).exists()) {
+    match tls::ca_bundle_of_the_system() {
         None if !written.has("proxy_ssl_verify") => Err(SetupError::CaBundle),
         found => Ok(found),
     }

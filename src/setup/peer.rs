@@ -1,18 +1,16 @@
 //! How a source of keys is reached.
 
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 use ngx::ffi::{ngx_conf_t, ngx_resolver_t};
 use thiserror::Error;
 
 use super::blocks::Block;
-use super::proxy::CA_BUNDLES;
 use super::settings::Work;
+use super::tls::ca_bundle_of_the_system;
 use crate::nginx::client::host::Host;
 use crate::nginx::client::tls::Tls;
 use crate::nginx::client::Peer;
-use crate::nginx::resolver::of_the_system;
 use crate::nginx::{http_core, Failed};
 use crate::s3::sources::uri::Uri;
 
@@ -63,8 +61,8 @@ pub unsafe fn peer(
                 Some(made.map_err(|_| PeerError::Trusted)?)
             }
             (true, None) => {
-                let system = CA_BUNDLES.into_iter().find(|bundle| Path::new(bundle).exists());
-                Some(Tls::new(cf, system.ok_or(PeerError::CaBundle)?.as_bytes())?)
+                let system = ca_bundle_of_the_system().ok_or(PeerError::CaBundle)?;
+                Some(Tls::new(cf, system.as_bytes())?)
             }
         };
         let resolver = match uri.address() {
@@ -91,10 +89,6 @@ unsafe fn resolver(
         if of_http.as_ref().is_some_and(|resolver| resolver.connections.nelts > 0) {
             return Ok(of_http);
         }
-        let known = match work.resolver {
-            Some(known) => Some(known),
-            None => of_the_system(cf)?,
-        };
-        Ok(*work.resolver.insert(known.ok_or(PeerError::Resolver)?))
+        work.resolver_of_the_system(cf)?.ok_or(PeerError::Resolver)
     }
 }

@@ -17,14 +17,6 @@ use crate::s3::auth::sigv4::{Header, UNSIGNED_PAYLOAD};
 use crate::s3::auth::{Auth, SigningKeys};
 use crate::s3::endpoint::Endpoint;
 
-/// Where systems keep the certificates that they trust: Debian, Red Hat, SUSE, Alpine and BSD.
-pub const CA_BUNDLES: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
-
 /// One setting: a directive, its value, and what it is set for.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Setting {
@@ -41,7 +33,7 @@ pub struct Plan<'a> {
     pub group: Option<&'a str>,
     /// As whom S3 is asked: [`crate::s3::auth::Digest::short`].
     pub identity: &'a str,
-    /// The first of [`CA_BUNDLES`] that exists.
+    /// The certificates of the system: [`super::tls::ca_bundle_of_the_system`].
     pub ca_bundle: Option<&'static str>,
     /// The operator's own headers, without the value where that differs between requests.
     pub own_headers: &'a [Header<'a>],

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use ngx::ffi::{
-    ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t, ngx_http_core_srv_conf_t, ngx_resolver_t,
-    ngx_str_t,
+    ngx_conf_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t, ngx_http_core_srv_conf_t,
+    ngx_resolver_t, ngx_str_t,
 };
 
 use super::blocks::{Block, Resolved};
@@ -20,6 +20,7 @@ use crate::credentials::source::{self, From, Source};
 use crate::location::{Bucket, Location, Own, Serving, Shared};
 use crate::nginx::http_core::Regex;
 use crate::nginx::value::Value;
+use crate::nginx::{resolver, Failed};
 use crate::s3::access_point::AccessPoint;
 use crate::s3::auth::credentials::Credentials;
 use crate::s3::auth::sigv4::Signer;
@@ -258,7 +259,7 @@ pub struct Work {
     /// The words of the proxy module's configuration that a command writes.
     pub footprints: Footprints,
     /// The resolver with the system's name servers, once a location needed it.
-    pub resolver: Option<*mut ngx_resolver_t>,
+    resolver: Option<*mut ngx_resolver_t>,
     /// The TLS contexts that locations share.
     pub tls: tls::Contexts,
     /// How many locations have their folders shown as pages.
@@ -315,6 +316,24 @@ impl Work {
                 Keys::Renewed(renewed)
             }
         }
+    }
+
+    /// The resolver with the system's name servers, made for the first that needs it. `None` when it has none.
+    ///
+    /// # Errors
+    /// When nginx could not make it.
+    ///
+    /// # Safety
+    /// `cf` is nginx's configuration context.
+    pub unsafe fn resolver_of_the_system(
+        &mut self,
+        cf: *mut ngx_conf_t,
+    ) -> Result<Option<*mut ngx_resolver_t>, Failed> {
+        if self.resolver.is_none() {
+            // SAFETY: the caller's promise.
+            self.resolver = unsafe { resolver::of_the_system(cf) }?;
+        }
+        Ok(self.resolver)
     }
 
     /// Takes note of a source whose keys are needed, and of those that it asks with.

@@ -1,8 +1,9 @@
-//! TLS contexts that locations share: each would read the system's CA certificates again.
+//! The system's CA certificates, and TLS contexts that locations share: each would read those again.
 
 use core::ffi::c_void;
 use core::mem::size_of;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use ngx::ffi::{
     ngx_array_t, ngx_command_t, ngx_conf_t, ngx_http_complex_value_t, ngx_http_upstream_conf_t,
@@ -13,6 +14,19 @@ use ngx::ngx_string;
 use super::written::upstream_part;
 use crate::nginx::foreign::{Foreign, ForeignError};
 use crate::nginx::http_core::elements;
+
+/// Where systems keep the certificates that they trust: Debian, Red Hat, SUSE, Alpine and BSD.
+const CA_BUNDLES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// The certificates that the system trusts, if it has any.
+pub fn ca_bundle_of_the_system() -> Option<&'static str> {
+    CA_BUNDLES.into_iter().find(|bundle| Path::new(bundle).exists())
+}
 
 /// One context for all locations whose context would be the same.
 pub type Contexts = BTreeMap<Key, *mut ngx_ssl_t>;
