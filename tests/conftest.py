@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from harness import MODULE, NGINX, Nginx, Recorder, SeaweedFS, make_ca
+from harness import MODULE, NGINX, Recorder, SeaweedFS, make_ca, starter
 
 
 def pytest_sessionstart(session):
@@ -73,19 +73,9 @@ def secret(tmp_path):
 @pytest.fixture
 def nginx(tmp_path, origin, secret):
     """Starts nginx with a server{}, the recording origin and the secret set in http{}."""
-    started = []
-
-    def start(server, http="", **kw):
-        http = f"""
-            s3_private_bucket_endpoint {origin.url};
-            s3_private_bucket_auth secret {secret};
-            {http}"""
-        started.append(Nginx(tmp_path / f"nginx{len(started)}", server, http, **kw).start())
-        return started[-1]
-
-    yield start
-    for n in started:
-        n.stop()
+    yield from starter(tmp_path, f"""
+        s3_private_bucket_endpoint {origin.url};
+        s3_private_bucket_auth secret {secret};""")
 
 
 @pytest.fixture(scope="session")

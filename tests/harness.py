@@ -312,6 +312,19 @@ http {{
         self.stop()
 
 
+def starter(path, common):
+    """The body of a fixture that starts nginx, with a server{} of the test's and `common` in http{}."""
+    started = []
+
+    def start(server, http="", **kw):
+        started.append(Nginx(path / f"nginx{len(started)}", server, f"{common}\n{http}", **kw).start())
+        return started[-1]
+
+    yield start
+    for n in started:
+        n.stop()
+
+
 # --- a server that records bytes -----------------------------------------------------------
 
 

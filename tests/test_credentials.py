@@ -96,6 +96,14 @@ class S3:
         return 200, [], b"keys %d" % number
 
 
+def verifying(keys):
+    """The body of a fixture: a server that verifies signatures, none of which is wrong."""
+    server = S3(keys)
+    yield server
+    server.server.close()
+    assert server.wrong == []
+
+
 @pytest.fixture
 def imds():
     service = Imds()
@@ -106,10 +114,7 @@ def imds():
 
 @pytest.fixture
 def s3(imds):
-    server = S3(imds.keys)
-    yield server
-    server.server.close()
-    assert server.wrong == []
+    yield from verifying(imds.keys)
 
 
 def instance(imds, s3, auth="instance", location="", http="", environment=None, **kw):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from harness import TIMEOUT, Nginx, read_head, tiny_s3, wait_until
-from test_credentials import S3, Imds, instance, told, zulu
+from test_credentials import S3, Imds, instance, told, verifying, zulu
 
 BODY = bytes(range(256)) * 8192
 
@@ -76,10 +76,7 @@ def imds():
 
 @pytest.fixture
 def s3(imds):
-    server = S3(imds.keys)
-    yield server
-    server.server.close()
-    assert server.wrong == []
+    yield from verifying(imds.keys)
 
 
 def changed(n, old, new):

@@ -1,7 +1,7 @@
 """Query arguments and headers of the operator's own: what of them goes to S3, and what it shares."""
 
 import pytest
-from harness import Authorization, Nginx, wait_until
+from harness import Authorization, starter, wait_until
 from test_autoindex import Lists
 
 ID, SECRET = "AKIDEXAMPLE", "wJalr/XUtn+FEMI"
@@ -10,20 +10,10 @@ ID, SECRET = "AKIDEXAMPLE", "wJalr/XUtn+FEMI"
 @pytest.fixture
 def serve(tmp_path, origin):
     """Starts nginx, whose signed locations ask the recording origin."""
-    started = []
-
-    def start(server, http="", **kw):
-        http = f"""s3_private_bucket_endpoint {origin.url};
-            s3_private_bucket_auth sigv4 access_key_id={ID} secret_access_key=data:{SECRET};
-            s3_private_bucket_region eu-central-1;
-            proxy_cache_path {tmp_path}/cache keys_zone=z:1m;
-            {http}"""
-        started.append(Nginx(tmp_path / f"nginx{len(started)}", server, http, **kw).start())
-        return started[-1]
-
-    yield start
-    for n in started:
-        n.stop()
+    yield from starter(tmp_path, f"""s3_private_bucket_endpoint {origin.url};
+        s3_private_bucket_auth sigv4 access_key_id={ID} secret_access_key=data:{SECRET};
+        s3_private_bucket_region eu-central-1;
+        proxy_cache_path {tmp_path}/cache keys_zone=z:1m;""")
 
 
 def proven(recorded):

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 from harness import (
-    READER, READER_SECRET, TIMEOUT, Authorization, Nginx, Recorder, free_port, read_response, relay, request,
+    READER, READER_SECRET, TIMEOUT, Authorization, Recorder, free_port, read_response, relay, request, starter,
     tells, tiny_s3, wait_until,
 )  # fmt: skip
 from test_s3 import KEYS, VIDEO, path, tls
@@ -42,20 +42,10 @@ aws_secret_access_key = {SECRET}
 @pytest.fixture
 def sign(tmp_path, origin, credentials):
     """Starts nginx in front of the recording origin, with the default profile."""
-    started = []
-
-    def start(server, http="", **kw):
-        http = f"""s3_private_bucket_endpoint {origin.url};
-            s3_private_bucket_auth sigv4 file={credentials};
-            s3_private_bucket_region eu-central-1;
-            proxy_cache_path {tmp_path}/cache keys_zone=z:1m;
-            {http}"""
-        started.append(Nginx(tmp_path / f"nginx{len(started)}", server, http, **kw).start())
-        return started[-1]
-
-    yield start
-    for n in started:
-        n.stop()
+    yield from starter(tmp_path, f"""s3_private_bucket_endpoint {origin.url};
+        s3_private_bucket_auth sigv4 file={credentials};
+        s3_private_bucket_region eu-central-1;
+        proxy_cache_path {tmp_path}/cache keys_zone=z:1m;""")
 
 
 def proven(recorded):

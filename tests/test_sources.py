@@ -19,7 +19,7 @@ from harness import (
     make_cert,
     wait_until,
 )
-from test_credentials import BUCKET, KEYS, S3, Imds, Keys, told, zulu
+from test_credentials import BUCKET, KEYS, Imds, Keys, told, verifying, zulu
 
 ROLE = "arn:aws:iam::123456789012:role/web/media"
 BLOCK = "s3_private_bucket_credentials media {{ {} }}"
@@ -99,10 +99,7 @@ def caller(r, keys, region="eu-central-1"):
 
 @pytest.fixture
 def s3():
-    server = S3(Keys())
-    yield server
-    server.server.close()
-    assert server.wrong == []
+    yield from verifying(Keys())
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import harness
 import pytest
 from harness import Nginx, make_cert, request, wait_until
 from test_client import HOSTILE, Raw
-from test_credentials import S3, Keys, instance, zulu
+from test_credentials import S3, Keys, instance, verifying, zulu
 from test_lifecycle import Turning, changed, load, renewed
 from test_sources import ROLE, XML, assumed, load_for, seaweedfs_sts  # noqa: F401 (a fixture)
 from torture_memory import LIBRARY, MEMCHECK, NGINX, check
@@ -59,10 +59,7 @@ def moody(ca):
 
 @pytest.fixture
 def s3():
-    server = S3(Keys())
-    yield server
-    server.server.close()
-    assert server.wrong == []
+    yield from verifying(Keys())
 
 
 def sources(tmp_path, moody, s3, ca, count):
