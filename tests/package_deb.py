@@ -61,6 +61,8 @@ def test_package(suite, s3):
     doc = root.path / "usr/share/doc" / NAME
     for file in ("README.md.gz", "changelog.gz", "changelog.Debian.gz", "copyright"):
         assert (doc / file).is_file()
+    chapters = {f.name.removesuffix(".gz") for f in (doc / "doc").iterdir()}
+    assert chapters == {f.name for f in (ROOT / "doc").iterdir()}
     examples = {f.name for f in (doc / "examples").iterdir()}
     assert examples == {f.name for f in (ROOT / "nginx-conf").iterdir()}
 

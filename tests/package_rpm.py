@@ -31,7 +31,8 @@ def test_it_needs_the_nginx_that_it_was_built_for(unpacked):
 
 def test_its_documents(unpacked):
     doc = unpacked[1] / "usr/share/doc" / NAME
-    assert {f.name for f in doc.iterdir()} == {"CHANGELOG.md", "COPYRIGHT", "README.md", "examples"}
+    assert {f.name for f in doc.iterdir()} == {"CHANGELOG.md", "COPYRIGHT", "README.md", "doc", "examples"}
+    assert {f.name for f in (doc / "doc").iterdir()} == {f.name for f in (ROOT / "doc").iterdir()}
     examples = {f.name for f in (doc / "examples").iterdir()}
     assert examples == {f.name for f in (ROOT / "nginx-conf").iterdir()}
 

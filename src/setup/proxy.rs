@@ -1,5 +1,5 @@
 //! The settings of nginx's proxy module that a location gets, as values: what an operator would write
-//! by hand. The README's table "What the directive sets" is this one.
+//! by hand. The table of doc/settings.md is this one.
 
 use ngx::ffi::{
     NGX_HTTP_UPSTREAM_IGN_SET_COOKIE, NGX_HTTP_UPSTREAM_IGN_VARY,
