@@ -13,17 +13,19 @@ use core::{ptr, slice};
 use ngx::core::{NGX_CONF_ERROR, NGX_CONF_OK};
 use ngx::ffi::{
     ngx_command_t, ngx_conf_t, ngx_str_t, ngx_uint_t, NGX_CONF_1MORE, NGX_CONF_BLOCK,
-    NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_CONF_TAKE2, NGX_HTTP_LIF_CONF, NGX_HTTP_LOC_CONF,
-    NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_MAIN_CONF_OFFSET, NGX_HTTP_SRV_CONF,
-    NGX_LOG_EMERG,
+    NGX_CONF_NOARGS, NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_CONF_TAKE2, NGX_HTTP_LIF_CONF,
+    NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_MAIN_CONF_OFFSET,
+    NGX_HTTP_SRV_CONF, NGX_LOG_EMERG,
 };
 use ngx::ngx_conf_log_error;
 
 use crate::log;
 use crate::nginx::constant;
 use crate::s3::object::sorted_arguments;
+use crate::setup::place::Place;
 use crate::setup::prepare::prepare;
 use crate::setup::settings::{BucketSetting, LocationConf, MainConf, Settings};
+use crate::setup::status::show;
 use error::ConfError;
 use given::{once, without_secrets, Given};
 
@@ -36,7 +38,7 @@ const EVERYWHERE: u32 = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CO
 /// A directive: its name, where it can stand with how many arguments, and what it does.
 struct Directive(&'static CStr, u32, Set);
 
-static DIRECTIVES: [Directive; 17] = [
+static DIRECTIVES: [Directive; 18] = [
     Directive(
         c"s3_private_bucket",
         NGX_HTTP_LOC_CONF | NGX_HTTP_LIF_CONF | NGX_CONF_TAKE12,
@@ -90,6 +92,10 @@ static DIRECTIVES: [Directive; 17] = [
     }),
     Directive(c"s3_private_bucket_keepalive", EVERYWHERE | NGX_CONF_1MORE, |to, given| {
         once(&mut to.keepalive, values::keepalive(given)?.into())
+    }),
+    Directive(c"s3_private_bucket_status", NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, |to, given| {
+        // SAFETY: cf is nginx's context.
+        once(&mut to.status, unsafe { Place::of(given.cf) })
     }),
 ];
 
@@ -187,6 +193,14 @@ pub unsafe fn merge(
     inherit(&mut to.autoindex, &from.autoindex);
     inherit(&mut to.keepalive, &from.keepalive);
 
+    // SAFETY: cf is as this function asks for.
+    let shown = unsafe { show(cf, &mut main.work.counted, &prev.settings, &conf.settings) };
+    if let (Err(error), Some(place)) = (shown, &conf.settings.status) {
+        let (name, place) = ("s3_private_bucket_status", place.to_string());
+        // SAFETY: cf is nginx's context.
+        unsafe { log::of_directive(cf, NGX_LOG_EMERG, name, error, &place) };
+        return NGX_CONF_ERROR;
+    }
     // SAFETY: cf is as this function asks for.
     match unsafe { prepare(cf, &mut main.work, prev, conf) } {
         Ok(()) => NGX_CONF_OK,

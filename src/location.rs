@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use ngx::ffi::{ngx_http_request_t, ngx_module_t, ngx_str_t, ngx_uint_t};
 
+use crate::counts::counter::{Counter, Counts};
 use crate::credentials::keys::Keys;
 use crate::credentials::source::Source;
 use crate::nginx::http_core::Regex;
@@ -64,6 +65,8 @@ pub struct Shared {
     pub cache_last_modified: Option<ngx_uint_t>,
     /// The place of `$upstream_cache_etag`, likewise.
     pub cache_etag: Option<ngx_uint_t>,
+    /// There when a location shows what is counted.
+    pub counts: Option<Rc<Counts>>,
 }
 
 /// What requests of a location need; made once, when the configuration is read.
@@ -103,6 +106,8 @@ pub struct Serving {
     pub signing: Option<Signing>,
     /// What was logged of S3's errors.
     pub reported: Reported,
+    /// There when a location shows what is counted.
+    pub counter: Option<Rc<Counter>>,
     /// The proxy module's content handler.
     pub proxy_handler: Handler,
     pub needs_resolver: bool,

@@ -30,8 +30,23 @@ pub unsafe fn of_configuration(cf: *mut ngx_conf_t, level: u32, name: &str, what
 /// # Safety
 /// `cf` is nginx's configuration context.
 pub unsafe fn of_location(cf: *mut ngx_conf_t, level: u32, what: impl Display, place: &str) {
+    // SAFETY: the caller's promise.
+    unsafe { of_directive(cf, level, "s3_private_bucket", what, place) }
+}
+
+/// The same, for another directive than the one that gives a location its bucket.
+///
+/// # Safety
+/// `cf` is nginx's configuration context.
+pub unsafe fn of_directive(
+    cf: *mut ngx_conf_t,
+    level: u32,
+    name: &str,
+    what: impl Display,
+    place: &str,
+) {
     // SAFETY: cf has a log.
     let log = unsafe { (*cf).log };
     let space = if place.is_empty() { "" } else { " " };
-    ngx_log_error!(level, log, "\"s3_private_bucket\" {what}{space}{place}");
+    ngx_log_error!(level, log, "\"{name}\" {what}{space}{place}");
 }

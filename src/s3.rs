@@ -8,6 +8,7 @@ pub mod endpoint;
 pub mod error_body;
 pub mod folder;
 pub mod listing;
+pub mod metrics;
 pub mod object;
 pub mod own;
 pub mod partition;

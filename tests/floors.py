@@ -9,12 +9,12 @@ FLOORS = [
     ["module"],
     ["conf"],
     ["setup"],
-    ["handler"],
+    ["handler", "status"],
     ["answer"],
     ["request"],
     ["connections"],
     ["location", "log"],
-    ["credentials"],
+    ["credentials", "counts"],
     ["nginx", "s3"],
 ]
 # What a floor may not know, in code or in comments.

@@ -16,6 +16,7 @@ from examples import CONF, PLACEHOLDER, ROLE, credentials, example, iam, policy
 from harness import (
     LISTED, MODIFIED, Recorder, SeaweedFS, allow, encode, free_port, module, relay, request, tells, wait_until,
 )  # fmt: skip
+from prometheus_client.parser import text_string_to_metric_families
 from test_credentials import S3, Imds, Keys, zulu
 
 IMAGE = b"\x89PNG image"
@@ -41,6 +42,7 @@ TESTED = {
     "sigv4.conf", "presigned.conf", "failover.conf", "precompressed.conf", "clean-urls.conf",
     "google-cloud.conf", "refresh.conf", "tenants.conf", "oauth2.conf", "signed-links.conf", "health.conf",
     "fleet.conf", "images.conf", "listing.conf", "listing-json.conf", "download-names.conf", "requester-pays.conf",
+    "metrics.conf",
     "iam-policy.json", "iam-policy-listing.json", "bucket-policy.json", "bucket-policy-header-only.json",
 }  # fmt: skip
 
@@ -767,6 +769,23 @@ def test_health(run, s3, before_s3, tmp_path):
     before_s3.requests.clear()
     assert run("health.conf", before_s3.url, [SIGNED]).get("/readyz").status == 403
     assert asked(before_s3) == [] and "readyz" not in n.access_log()
+
+
+def test_metrics(run, s3):
+    port = free_port()
+    here = [SIGNED, ("listen 9145", f"listen 127.0.0.1:{port}")]
+    n = run("metrics.conf", replace=here)
+    assert [n.get(target).status for target in ("/index.html", "/style.css", "/none")] == [200, 200, 404]
+    text = request(port, "/metrics").body.decode()
+    families = {family.name: family.samples for family in text_string_to_metric_families(text)}
+    counted = {(*sample.labels.values(), sample.value) for sample in families["s3_private_bucket_answers"]}
+    assert counted == {("signed-example", "2xx", "", 2), ("signed-example", "4xx", "NoSuchKey", 1)}
+    assert families["s3_private_bucket_signatures"][0].value == 3
+    # Clients of the site find an object of that name, or none; whoever is not of the network, nothing.
+    assert (n.get("/metrics").status, request(port, "/").status) == (404, 404)
+    n.stop()
+    run("metrics.conf", replace=[*here, ("allow  127.0.0.1", "allow  127.0.0.2")])
+    assert request(port, "/metrics").status == 403
 
 
 def test_fleet(run, s3, before_s3):

@@ -8,14 +8,14 @@ use core::{mem, ptr, slice};
 
 use ngx::core::Status;
 use ngx::ffi::{
-    ngx_http_request_t, ngx_http_upstream_t, ngx_int_t, NGX_HTTP_UPSTREAM_INVALID_HEADER,
-    NGX_LOG_ERR,
+    ngx_http_request_t, ngx_http_upstream_t, ngx_int_t, NGX_HTTP_PARTIAL_CONTENT,
+    NGX_HTTP_UPSTREAM_INVALID_HEADER, NGX_LOG_ERR,
 };
 
 use super::act::{act, framing, is_cached};
 use super::folder::{judge_listing, leads_to_folder, refuse_listing};
 use super::if_range;
-use super::report::{refuse_keys, report};
+use super::report::{count_answer, count_connection, refuse_keys, report};
 use crate::connections::peer::keep_session;
 use crate::location::{serving, Serving};
 use crate::log;
@@ -101,6 +101,9 @@ unsafe extern "C" fn process_header(r: *mut ngx_http_request_t) -> ngx_int_t {
                 u.set_keepalive(0);
             }
             keep_session(r);
+            if let Some(counter) = serving(r).and_then(|serving| serving.counter.as_ref()) {
+                count_connection(u, counter);
+            }
         }
         let (Some(object), Some(serving), Some(u)) =
             (object_mut(r), serving(r), (*r).upstream.as_mut())
@@ -108,6 +111,7 @@ unsafe extern "C" fn process_header(r: *mut ngx_http_request_t) -> ngx_int_t {
             return Status::NGX_ERROR.into();
         };
         if if_range::is_of_another_version(r, u) {
+            count_answer(u, serving, object, NGX_HTTP_PARTIAL_CONTENT as u16, None);
             return if_range::ask(r, u, object);
         }
         judge(r, u, serving, object)
@@ -129,6 +133,7 @@ unsafe fn judge(
         };
         if !serving.masks {
             // What the code is makes no difference here.
+            count_answer(u, serving, object, status, None);
             leads_to_folder(r, u, shown, status);
             return Status::NGX_OK.into();
         }
@@ -148,6 +153,7 @@ unsafe fn judge(
             return Status::NGX_AGAIN.into();
         }
 
+        count_answer(u, serving, object, status, code);
         if leads_to_folder(r, u, shown, status) {
             return Status::NGX_OK.into();
         }
@@ -184,16 +190,20 @@ unsafe fn of_object(
 ) -> ngx_int_t {
     // SAFETY: r is the request of u.
     unsafe {
-        if is_endless(r, u, serving, status) {
-            log::of_request(r, NGX_LOG_ERR, "S3 answered without a valid length or chunks");
-            return NGX_HTTP_UPSTREAM_INVALID_HEADER as ngx_int_t;
-        }
-        match &serving.autoindex {
+        let rc = match &serving.autoindex {
+            _ if is_endless(r, u, serving, status) => {
+                log::of_request(r, NGX_LOG_ERR, "S3 answered without a valid length or chunks");
+                NGX_HTTP_UPSTREAM_INVALID_HEADER as ngx_int_t
+            }
             Some(_) if status == 200 => judge_listing(r, u, object),
             // 304: a stored listing is what it was.
             Some(_) if status != 304 => refuse_listing(r, u, object, status),
             _ => Status::NGX_OK.into(),
+        };
+        if rc != Status::NGX_AGAIN.into() {
+            count_answer(u, serving, object, status, None);
         }
+        rc
     }
 }
 

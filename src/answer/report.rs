@@ -1,14 +1,17 @@
-//! What operators are told of an answer, and who else has to know of it.
+//! What operators are told of an answer, what is counted of it, and who else has to know of it.
 
 use ngx::ffi::{
     ngx_http_request_t, ngx_http_upstream_t, ngx_parse_http_time, ngx_time, ngx_uint_t,
     NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_WARN,
 };
 
+use super::act::is_cached;
+use crate::counts::counter::Counter;
 use crate::credentials::source::Source;
 use crate::location::Serving;
 use crate::log;
 use crate::nginx::headers::find;
+use crate::nginx::session::has_resumed;
 use crate::request::object::Object;
 use crate::s3::answer::{Advice, Class, Verdict};
 use crate::s3::auth::Auth;
@@ -17,6 +20,37 @@ use crate::s3::auth::Auth;
 pub fn refuse_keys(serving: &Serving, version: u64) {
     if let Some(slot) = source(serving).and_then(|source| source.slot()) {
         slot.refuse(version);
+    }
+}
+
+/// Counts an answer that was judged, once for each that S3 gave.
+#[inline(always)]
+pub fn count_answer(
+    u: &ngx_http_upstream_t,
+    serving: &Serving,
+    object: &Object,
+    status: u16,
+    code: Option<&[u8]>,
+) {
+    if let Some(counter) = serving.counter.as_ref().filter(|_| !is_cached(u)) {
+        counter.answered(object.name.as_bytes(), status, code);
+    }
+}
+
+/// Counts the connection that an answer came over, once its headers are read.
+///
+/// # Safety
+/// `u` is the upstream of a request.
+#[inline(always)]
+pub unsafe fn count_connection(u: &ngx_http_upstream_t, counter: &Counter) {
+    let Some(table) = counter.table().filter(|_| !is_cached(u)) else { return };
+    let is_kept = u.peer.cached() != 0;
+    table.connected(is_kept);
+    if !is_kept {
+        // SAFETY: the caller's promise; an answer came over it.
+        if let Some(resumed) = unsafe { has_resumed(u.peer.connection) } {
+            table.shook_hands(resumed);
+        }
     }
 }
 

@@ -107,6 +107,7 @@ fn settle(
                 slot.keep(keys.expires, due);
             }
             if same || slot.publish(&keys.credentials, keys.expires, due) {
+                slot.succeed();
                 report.success(&keys, same);
                 return;
             }

@@ -19,6 +19,9 @@ pub struct Slot {
     due: AtomicI64,
     /// How many attempts in a row failed; at least one for keys that were never there.
     failures: AtomicU64,
+    /// How many attempts brought keys, and how many failed, since the place is there.
+    succeeded: AtomicU64,
+    failed: AtomicU64,
     /// The newest task that writes here: an older one stops.
     generation: AtomicU64,
     /// The version of keys that S3 refused.
@@ -80,6 +83,16 @@ impl Slot {
         self.failures.load(Ordering::Relaxed)
     }
 
+    /// An attempt brought keys, new ones or those that were there.
+    pub fn succeed(&self) {
+        self.succeeded.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many attempts brought keys, and how many failed, since the place is there.
+    pub fn attempts(&self) -> (u64, u64) {
+        (self.succeeded.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed))
+    }
+
     /// S3 refused the keys of this version.
     pub fn refuse(&self, version: u64) {
         self.refused.fetch_max(version, Ordering::Relaxed);
@@ -128,5 +141,6 @@ impl Slot {
     pub fn fail(&self, due: i64) {
         self.due.store(due, Ordering::Relaxed);
         self.failures.fetch_add(1, Ordering::Relaxed);
+        self.failed.fetch_add(1, Ordering::Relaxed);
     }
 }

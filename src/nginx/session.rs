@@ -4,7 +4,7 @@ use core::ptr::NonNull;
 
 use ngx::ffi::{
     ngx_connection_t, ngx_int_t, ngx_ssl_get_session, ngx_ssl_set_session, SSL_SESSION_free,
-    SSL_SESSION,
+    SSL_session_reused, SSL_SESSION,
 };
 
 /// A session that another connection can resume.
@@ -28,6 +28,15 @@ impl Session {
         // SAFETY: the caller's promise; the connection takes a reference of its own.
         unsafe { ngx_ssl_set_session(c, self.0.as_ptr()) }
     }
+}
+
+/// Whether a connection resumed a session; `None` when it speaks no TLS.
+///
+/// # Safety
+/// `c` is NULL or a connection whose handshake, if there is one, is done.
+pub unsafe fn has_resumed(c: *const ngx_connection_t) -> Option<bool> {
+    // SAFETY: the caller's promise; what nginx keeps of TLS has OpenSSL's own.
+    unsafe { Some(SSL_session_reused(c.as_ref()?.ssl.as_ref()?.connection) != 0) }
 }
 
 impl Drop for Session {

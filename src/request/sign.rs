@@ -73,6 +73,9 @@ unsafe fn sign(
         object.version = version;
         object.authorization.len = len;
     }
+    if let Some(table) = serving.counter.as_ref().and_then(|counter| counter.table()) {
+        table.signed();
+    }
     Some(())
 }
 

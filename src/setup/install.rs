@@ -20,8 +20,10 @@ use super::settings::{
 };
 use super::signing::{share_keys, signing, whose};
 use super::sources;
+use super::status::share_counts;
 use super::tls;
 use super::written::{footprint, proxy_module, upstream_part, Written};
+use crate::counts::counter::Counter;
 use crate::handler::handle;
 use crate::location::{Autoindex, Bucket, Host, Serving, Signing};
 use crate::log;
@@ -63,6 +65,7 @@ pub unsafe fn install(cf: *mut ngx_conf_t, main: &mut MainConf) -> Result<(), Se
     // SAFETY: cf is as this function asks for, and the servers are its configuration's.
     unsafe {
         folders::add_named(cf, mem::take(&mut main.work.named))?;
+        share_counts(cf, main)?;
         share_keys(cf, main).map_err(SetupError::from)
     }
 }
@@ -176,23 +179,17 @@ unsafe fn install_own(
             keeps,
             around: around(cf, &mut main.work.footprints, proxy, array)?,
         };
-        let headers = plan.headers(auth, settings.owner().as_deref());
         let ignored = ignored_headers(settings.pass_headers.as_deref().unwrap_or_default());
+        let headers = (plan.headers(auth, settings.owner().as_deref()), ignored as ngx_uint_t);
         let pairs;
-        (conf.location.unconditional, pairs) = write(
-            cf,
-            &mut main.work,
-            proxy,
-            array,
-            &plan,
-            (headers, ignored as ngx_uint_t),
-            written,
-        )?;
+        (conf.location.unconditional, pairs) =
+            write(cf, &mut main.work, proxy, array, &plan, headers, written)?;
         let cache_key = plan.cache_key();
         let handler = footprint(cf, &mut main.work.footprints, proxy, "proxy_pass")?.handler;
         index_variables(cf, &mut main.shared, proxy, array, plan.around.slices)?;
         let proxy_handler = handler.ok_or(SetupError::Handler)?;
-        let found = Found { has_group: group.is_some(), host, proxy_handler };
+        let counter = main.work.counted.counter(bucket.name.constant());
+        let found = Found { has_group: group.is_some(), host, proxy_handler, counter };
         let signing = signing(&mut main.work, settings, auth, whose.as_ref(), endpoint.scheme());
         let listing = serving(conf, bucket, auth, signing.clone(), found.clone());
         let folder = as_folder(listing, settings, pairs, cache_key);
@@ -238,6 +235,7 @@ struct Found {
     has_group: bool,
     host: Host,
     proxy_handler: Handler,
+    counter: Option<Rc<Counter>>,
 }
 
 /// What requests of a location need.
@@ -273,6 +271,7 @@ fn serving(
         auth: auth.clone(),
         signing,
         reported: Reported::default(),
+        counter: found.counter,
         proxy_handler: found.proxy_handler,
         needs_resolver: !found.has_group && !endpoint.is_address(),
     }

@@ -11,6 +11,7 @@ use ngx::ffi::{
 };
 
 use super::blocks::{Block, Resolved};
+use super::counted::Counted;
 use super::groups::Keepalive;
 use super::place::Place;
 use super::tls;
@@ -66,6 +67,8 @@ pub struct Settings {
     /// `Some(None)` for `off`.
     pub autoindex: Option<Option<Rc<AutoindexSetting>>>,
     pub keepalive: Option<Rc<Keepalive>>,
+    /// Where the directive stands; not inherited.
+    pub status: Option<Place>,
 }
 
 impl Settings {
@@ -276,6 +279,8 @@ pub struct Work {
     signers: Vec<Rc<Signer>>,
     /// The same of keys that are renewed.
     renewed: Vec<Rc<Renewed>>,
+    /// What is to be counted.
+    pub counted: Counted,
     /// As whom S3 is asked by the locations that were seen.
     identities: Vec<(Digest, Rc<Auth>)>,
 }
