@@ -125,6 +125,14 @@ def test_each_try_counts(tmp_path, secret):
     first.close(), second.close()
 
 
+def test_a_part_of_another_version_is_an_answer_too(nginx, origin):
+    """What is asked for as a whole then is answered twice."""
+    n = nginx(BUCKET + STATUS)
+    r = n.get("/a", headers={"Range": "bytes=1-2", "If-Range": '"old"'})
+    assert (r.status, len(origin.requests)) == (200, 2)
+    assert answers(n) == {("example-bucket", "2xx", ""): 2}
+
+
 def test_slices_and_listings_count(nginx, origin, tmp_path):
     page = b"""<?xml version="1.0" encoding="UTF-8"?><ListBucketResult><Name>example-bucket</Name><Prefix></Prefix>
         <IsTruncated>false</IsTruncated><Contents><Key>a</Key><Size>1</Size>

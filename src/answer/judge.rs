@@ -15,7 +15,7 @@ use ngx::ffi::{
 use super::act::{act, framing, is_cached};
 use super::folder::{judge_listing, leads_to_folder, refuse_listing};
 use super::if_range;
-use super::report::{count_answer, count_connection, refuse_keys, report};
+use super::report::{count, refuse_keys, report};
 use crate::connections::peer::keep_session;
 use crate::location::{serving, Serving};
 use crate::log;
@@ -101,9 +101,6 @@ unsafe extern "C" fn process_header(r: *mut ngx_http_request_t) -> ngx_int_t {
                 u.set_keepalive(0);
             }
             keep_session(r);
-            if let Some(counter) = serving(r).and_then(|serving| serving.counter.as_ref()) {
-                count_connection(u, counter);
-            }
         }
         let (Some(object), Some(serving), Some(u)) =
             (object_mut(r), serving(r), (*r).upstream.as_mut())
@@ -111,7 +108,7 @@ unsafe extern "C" fn process_header(r: *mut ngx_http_request_t) -> ngx_int_t {
             return Status::NGX_ERROR.into();
         };
         if if_range::is_of_another_version(r, u) {
-            count_answer(u, serving, object, NGX_HTTP_PARTIAL_CONTENT as u16, None);
+            count(u, serving, object, NGX_HTTP_PARTIAL_CONTENT as u16, None);
             return if_range::ask(r, u, object);
         }
         judge(r, u, serving, object)
@@ -133,7 +130,7 @@ unsafe fn judge(
         };
         if !serving.masks {
             // What the code is makes no difference here.
-            count_answer(u, serving, object, status, None);
+            count(u, serving, object, status, None);
             leads_to_folder(r, u, shown, status);
             return Status::NGX_OK.into();
         }
@@ -153,7 +150,7 @@ unsafe fn judge(
             return Status::NGX_AGAIN.into();
         }
 
-        count_answer(u, serving, object, status, code);
+        count(u, serving, object, status, code);
         if leads_to_folder(r, u, shown, status) {
             return Status::NGX_OK.into();
         }
@@ -201,7 +198,7 @@ unsafe fn of_object(
             _ => Status::NGX_OK.into(),
         };
         if rc != Status::NGX_AGAIN.into() {
-            count_answer(u, serving, object, status, None);
+            count(u, serving, object, status, None);
         }
         rc
     }

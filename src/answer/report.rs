@@ -6,7 +6,6 @@ use ngx::ffi::{
 };
 
 use super::act::is_cached;
-use crate::counts::counter::Counter;
 use crate::credentials::source::Source;
 use crate::location::Serving;
 use crate::log;
@@ -23,9 +22,12 @@ pub fn refuse_keys(serving: &Serving, version: u64) {
     }
 }
 
-/// Counts an answer that was judged, once for each that S3 gave.
+/// Counts an answer that was judged, once for each that S3 gave, and the connection that it came over.
+///
+/// # Safety
+/// `u` is the upstream of a request of a location with this `serving`, whose headers are read.
 #[inline(always)]
-pub fn count_answer(
+pub unsafe fn count(
     u: &ngx_http_upstream_t,
     serving: &Serving,
     object: &Object,
@@ -33,23 +35,13 @@ pub fn count_answer(
     code: Option<&[u8]>,
 ) {
     if let Some(counter) = serving.counter.as_ref().filter(|_| !is_cached(u)) {
-        counter.answered(object.name.as_bytes(), status, code);
-    }
-}
-
-/// Counts the connection that an answer came over, once its headers are read.
-///
-/// # Safety
-/// `u` is the upstream of a request.
-#[inline(always)]
-pub unsafe fn count_connection(u: &ngx_http_upstream_t, counter: &Counter) {
-    let Some(table) = counter.table().filter(|_| !is_cached(u)) else { return };
-    let is_kept = u.peer.cached() != 0;
-    table.connected(is_kept);
-    if !is_kept {
-        // SAFETY: the caller's promise; an answer came over it.
-        if let Some(resumed) = unsafe { has_resumed(u.peer.connection) } {
-            table.shook_hands(resumed);
+        let is_kept = u.peer.cached() != 0;
+        counter.answered(|| object.name.as_bytes(), status, code, is_kept);
+        if !is_kept {
+            // SAFETY: an answer came over it.
+            if let Some(resumed) = unsafe { has_resumed(u.peer.connection) } {
+                counter.shook_hands(resumed);
+            }
         }
     }
 }

@@ -32,18 +32,38 @@ impl Counter {
         self.bucket == bucket
     }
 
-    /// Counts an answer of S3, whose status and error code these are, for a request that names the bucket.
+    /// Counts an answer of S3, whose status and error code these are, for a request that names a bucket; and the
+    /// connection that it came over, which `is_kept` from an earlier one or new.
     #[inline]
-    pub fn answered(&self, bucket: &[u8], status: u16, code: Option<&[u8]>) {
-        if let Some(place) = self.place.get() {
-            place.table.answered(place.row, bucket, status, code);
+    pub fn answered<'a>(
+        &self,
+        bucket: impl FnOnce() -> &'a [u8],
+        status: u16,
+        code: Option<&[u8]>,
+        is_kept: bool,
+    ) {
+        if let Some(Place { table, row }) = self.place.get() {
+            table.connected(is_kept);
+            match row {
+                Some(row) => table.answered(row, status, code),
+                None => table.answered(table.variable(bucket(), status), status, code),
+            }
         }
     }
 
-    /// The table.
+    /// Counts the TLS handshake of a new connection.
+    pub fn shook_hands(&self, resumed: bool) {
+        if let Some(place) = self.place.get() {
+            place.table.shook_hands(resumed);
+        }
+    }
+
+    /// Counts a signature.
     #[inline]
-    pub fn table(&self) -> Option<&'static Table> {
-        self.place.get().map(|place| place.table)
+    pub fn signed(&self) {
+        if let Some(place) = self.place.get() {
+            place.table.signed();
+        }
     }
 }
 

@@ -51,21 +51,20 @@ impl Table {
         place.map_or(&self.other, |place| &self.configured.rows[place])
     }
 
-    /// The row of a bucket that a request names. It gets a label with the first answer that shows that it
-    /// `is_there`: clients can ask for many that are not.
-    fn variable(&self, bucket: &[u8], is_there: bool) -> &Row {
+    /// The row of a bucket that a request names, with the status of its answer. It gets a label with the first
+    /// that shows that it is there: clients can ask for many that are not.
+    pub fn variable(&self, bucket: &[u8], status: u16) -> &Row {
         let names = &self.variable.names;
-        let place = if is_there { names.find_or_add(bucket) } else { names.find(bucket) };
+        let place = match status {
+            200..=299 | 304 => names.find_or_add(bucket),
+            _ => names.find(bucket),
+        };
         place.map_or(&self.other, |place| &self.variable.rows[place])
     }
 
-    /// Counts an answer of a bucket: in its `row`, or where requests name it.
+    /// Counts an answer in the row of its bucket.
     #[inline]
-    pub fn answered(&self, row: Option<&Row>, bucket: &[u8], status: u16, code: Option<&[u8]>) {
-        let row = match row {
-            Some(row) => row,
-            None => self.variable(bucket, matches!(status, 200..=299 | 304)),
-        };
+    pub fn answered(&self, row: &Row, status: u16, code: Option<&[u8]>) {
         let column = code.map_or(NO_CODE, |code| self.column(code));
         row.0[class(status)][column].fetch_add(1, Ordering::Relaxed);
     }
@@ -178,16 +177,16 @@ mod tests {
     fn answers_are_counted_by_bucket_class_and_code() {
         let table = zeroed();
         let (a, b) = (table.configured(b"a-a"), table.configured(b"b-b"));
-        table.answered(Some(a), b"", 200, None);
-        table.answered(Some(a), b"", 206, None);
-        table.answered(Some(b), b"", 404, Some(b"NoSuchKey"));
-        table.answered(Some(b), b"", 404, None);
-        table.answered(Some(b), b"", 700, Some(b"Own1"));
+        table.answered(a, 200, None);
+        table.answered(a, 206, None);
+        table.answered(b, 404, Some(b"NoSuchKey"));
+        table.answered(b, 404, None);
+        table.answered(b, 700, Some(b"Own1"));
         // By another location.
-        table.answered(Some(table.configured(b"b-b")), b"", 503, Some(b"Own1"));
+        table.answered(table.configured(b"b-b"), 503, Some(b"Own1"));
         // The same name as a variable's.
-        table.answered(None, b"a-a", 304, None);
-        table.answered(None, b"a-a", 201, None);
+        table.answered(table.variable(b"a-a", 304), 304, None);
+        table.answered(table.variable(b"a-a", 201), 201, None);
         assert_eq!(
             answers(&table),
             expected(&[
@@ -206,10 +205,10 @@ mod tests {
         let table = zeroed();
         let row = table.configured(b"b-b");
         for n in 0..100 {
-            table.answered(Some(row), b"", 400, Some(format!("Code{n}").as_bytes()));
+            table.answered(row, 400, Some(format!("Code{n}").as_bytes()));
         }
-        table.answered(Some(row), b"", 400, Some(&[b'x'; 1000]));
-        table.answered(Some(row), b"", 400, Some(b"AccessDenied"));
+        table.answered(row, 400, Some(&[b'x'; 1000]));
+        table.answered(row, 400, Some(b"AccessDenied"));
         let found = answers(&table);
         assert_eq!(found.len(), MORE_CODES + 2);
         let other = ("b-b".to_owned(), "4xx", OTHER.to_owned(), 100 - MORE_CODES as u64 + 1);
@@ -220,12 +219,13 @@ mod tests {
     #[test]
     fn what_clients_ask_for_has_bounds() {
         let table = zeroed();
-        table.answered(None, b"never-there", 404, Some(b"NoSuchBucket"));
+        table.answered(table.variable(b"never-there", 404), 404, Some(b"NoSuchBucket"));
         for n in 0..100 {
-            table.answered(None, format!("bucket-{n}").as_bytes(), 200, None);
-            table.answered(None, format!("bucket-{n}").as_bytes(), 404, Some(b"NoSuchKey"));
+            let name = format!("bucket-{n}");
+            table.answered(table.variable(name.as_bytes(), 200), 200, None);
+            table.answered(table.variable(name.as_bytes(), 404), 404, Some(b"NoSuchKey"));
         }
-        table.answered(Some(table.configured(b"configured")), b"", 200, None);
+        table.answered(table.configured(b"configured"), 200, None);
         let found = answers(&table);
         assert_eq!(found.len(), 2 * VARIABLE + 1 + 3);
         for other in expected(&[
@@ -237,7 +237,7 @@ mod tests {
             assert!(found.contains(&other), "{other:?} in {found:?}");
         }
         for n in 0..200 {
-            table.answered(Some(table.configured(format!("c-{n}").as_bytes())), b"", 500, None);
+            table.answered(table.configured(format!("c-{n}").as_bytes()), 500, None);
         }
         let other = (OTHER.to_owned(), "5xx", String::new(), 200 - (CONFIGURED as u64 - 1));
         assert!(answers(&table).contains(&other));

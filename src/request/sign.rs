@@ -73,8 +73,8 @@ unsafe fn sign(
         object.version = version;
         object.authorization.len = len;
     }
-    if let Some(table) = serving.counter.as_ref().and_then(|counter| counter.table()) {
-        table.signed();
+    if let Some(counter) = &serving.counter {
+        counter.signed();
     }
     Some(())
 }
