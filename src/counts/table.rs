@@ -53,6 +53,8 @@ impl Table {
 
     /// The row of a bucket that a request names, with the status of its answer. It gets a label with the first
     /// that shows that it is there: clients can ask for many that are not.
+    // Apart, as most locations name their bucket: the search would take registers from what they run.
+    #[inline(never)]
     pub fn variable(&self, bucket: &[u8], status: u16) -> &Row {
         let names = &self.variable.names;
         let place = match status {
@@ -71,6 +73,7 @@ impl Table {
 
     /// The column of an error code: letters and digits, as [`crate::s3::error_body`] finds them.
     #[cold]
+    #[inline(never)]
     fn column(&self, code: &[u8]) -> usize {
         if let Some(known) = CODES.iter().position(|known| known.as_bytes() == code) {
             return 2 + known;
