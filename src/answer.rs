@@ -7,4 +7,5 @@ pub mod if_range;
 pub mod judge;
 pub mod listing;
 pub mod page;
+pub mod redirect;
 pub mod report;

@@ -87,6 +87,9 @@ static DIRECTIVES: [Directive; 18] = [
     Directive(c"s3_private_bucket_append_slash", EVERYWHERE | NGX_CONF_TAKE1, |to, given| {
         once(&mut to.append_slash, given.either("on", "off")?)
     }),
+    Directive(c"s3_private_bucket_website_redirects", EVERYWHERE | NGX_CONF_TAKE1, |to, given| {
+        once(&mut to.website_redirects, given.either("on", "off")?)
+    }),
     Directive(c"s3_private_bucket_autoindex", EVERYWHERE | NGX_CONF_1MORE, |to, given| {
         once(&mut to.autoindex, values::autoindex(given)?)
     }),
@@ -190,6 +193,7 @@ pub unsafe fn merge(
     inherit(&mut to.pass_headers, &from.pass_headers);
     inherit(&mut to.masks, &from.masks);
     inherit(&mut to.append_slash, &from.append_slash);
+    inherit(&mut to.website_redirects, &from.website_redirects);
     inherit(&mut to.autoindex, &from.autoindex);
     inherit(&mut to.keepalive, &from.keepalive);
 

@@ -100,6 +100,8 @@ pub struct Serving {
     pub masks: bool,
     /// `s3_private_bucket_append_slash`
     pub append_slash: bool,
+    /// `s3_private_bucket_website_redirects`
+    pub website_redirects: bool,
     /// As whom S3 is asked.
     pub auth: Rc<Auth>,
     /// How requests are signed, if they are.

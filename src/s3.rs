@@ -12,6 +12,7 @@ pub mod metrics;
 pub mod object;
 pub mod own;
 pub mod partition;
+pub mod redirect;
 pub mod reported;
 pub mod sources;
 pub mod time;

@@ -180,6 +180,8 @@ WRONG = [
     (AUTH + "s3_private_bucket example-bucket; proxy_ssl_name $arg_b; s3_private_bucket_keepalive 16;", NOT_KEPT.format('"proxy_ssl_name" has a variable, and connections must not be shared between its values; remove it')),
     (AUTH + "s3_private_bucket example-bucket; proxy_next_upstream http_503; s3_private_bucket_keepalive 16;", NOT_KEPT.format('"proxy_next_upstream" lacks "error", which a connection that S3 closes needs; add it')),
     ("s3_private_bucket_append_slash yes;", '"s3_private_bucket_append_slash" directive has an unknown parameter "yes"; use "on" or "off"'),
+    ("s3_private_bucket_website_redirects yes;", '"s3_private_bucket_website_redirects" directive has an unknown parameter "yes"; use "on" or "off"'),
+    ("s3_private_bucket_website_redirects on; s3_private_bucket_website_redirects off;", '"s3_private_bucket_website_redirects" directive is duplicate'),
     (AUTH + BUCKET + "s3_private_bucket_append_slash on;", '"s3_private_bucket" has "s3_private_bucket_append_slash" without folders; add "s3_private_bucket_index" or "s3_private_bucket_autoindex", or switch it off'),
     ("s3_private_bucket_pass_headers '';", '"s3_private_bucket_pass_headers" directive has an empty argument; write names of response headers'),
     ("s3_private_bucket_pass_args;", 'invalid number of arguments in "s3_private_bucket_pass_args" directive'),

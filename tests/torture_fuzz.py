@@ -60,7 +60,8 @@ def test_new_inputs(tmp_path, quick, held):
 
 
 NAMES = ["", "_region", "_endpoint", "_addressing", "_auth", "_expected_owner", "_presigned_expires",
-         "_key", "_index", "_pass_args", "_set_arg", "_set_header", "_pass_headers", "_errors", "_append_slash"]  # fmt: skip
+         "_key", "_index", "_pass_args", "_set_arg", "_set_header", "_pass_headers", "_errors", "_append_slash",
+         "_website_redirects"]  # fmt: skip
 WORDS = [
     "off", "on", "example-bucket", "my.bucket", "$host", "${uri}", "$1", "$", "${", "$nothing",
     "prefix=a/", "prefix=/a", "prefix=$host/", "prefix=../", "prefix=", "eu-central-1", "a b", "",

@@ -20,13 +20,14 @@ use super::act::is_cached;
 use super::judge::decide;
 use super::listing::{self, Next};
 use super::page::of_status;
+use super::redirect::redirect;
 use crate::location::{serving, Serving};
 use crate::nginx::headers::{add, find, has, hide};
 use crate::nginx::pool::concat;
 use crate::request::object::{object_mut, Object};
 use crate::request::refusal::allow;
 use crate::request::sign::presigned_url;
-use crate::s3::answer::{cached_code, is_hidden, Verdict};
+use crate::s3::answer::{cached_code, is_hidden, Class, Verdict};
 use crate::s3::folder::with_slash;
 
 static mut NEXT_HEADER: ngx_http_output_header_filter_pt = None;
@@ -80,7 +81,8 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
                         && has(&u.headers_in.headers, header)
                 };
                 hide(&mut (*r).headers_out.headers, hidden);
-                let is_judged = serving.masks || object.answer.shown.is_some();
+                let is_judged =
+                    serving.masks || serving.website_redirects || object.answer.shown.is_some();
                 if is_judged && mask(r, (u, cached), serving, object).is_none() {
                     return Status::NGX_ERROR.into();
                 }
@@ -127,7 +129,12 @@ unsafe fn mask(
         // An answer of the cache need not have passed the upstream's hook.
         let shown = object.answer.shown.or_else(|| {
             let status = u16::try_from(u.headers_in.status_n).ok().filter(|_| cached)?;
-            decide(r, serving, object, status, cached_code(status))
+            if serving.website_redirects {
+                if let Some(shown) = redirect(r, u, serving, object, status) {
+                    return Some(shown);
+                }
+            }
+            serving.masks.then(|| decide(r, serving, object, status, cached_code(status)))?
         });
         match shown {
             Some(shown) => replace(r, u, object, shown),
@@ -172,9 +179,7 @@ unsafe fn replace(
             let wait = find(&u.headers_in.headers, b"retry-after");
             add(r, ngx_string!("Retry-After"), wait.unwrap_or(ngx_string!("1")))?;
         } else if shown.status == 301 {
-            let location =
-                concat(r, with_slash((*r).unparsed_uri.as_bytes(), object.key.as_bytes())?).ok()?;
-            (*r).headers_out.location = add(r, ngx_string!("Location"), location)?;
+            redirect_to(r, object, shown)?;
         }
 
         let page = of_status(r, shown.status)?;
@@ -182,6 +187,21 @@ unsafe fn replace(
         object.answer.page = Some(page);
         Some(())
     }
+}
+
+/// Adds the `Location` of a redirect: of the object's own, or to a folder. nginx is not told of the object's, as it
+/// would put the scheme, the name and the port that it knows itself by before a path.
+unsafe fn redirect_to(r: *mut ngx_http_request_t, object: &Object, shown: Verdict) -> Option<()> {
+    // SAFETY: r is a valid request, in whose pool the strings are.
+    unsafe {
+        if shown.class != Class::Missing {
+            return add(r, ngx_string!("Location"), object.answer.location).map(|_| ());
+        }
+        let location =
+            concat(r, with_slash((*r).unparsed_uri.as_bytes(), object.key.as_bytes())?).ok()?;
+        (*r).headers_out.location = add(r, ngx_string!("Location"), location)?;
+    }
+    Some(())
 }
 
 /// Sends the page of an answer that is masked as all of the response's body, behind its headers: nginx

@@ -15,6 +15,7 @@ use ngx::ffi::{
 use super::act::{act, framing, is_cached};
 use super::folder::{judge_listing, leads_to_folder, refuse_listing};
 use super::if_range;
+use super::redirect::follow;
 use super::report::{count, refuse_keys, report};
 use crate::connections::peer::keep_session;
 use crate::location::{serving, Serving};
@@ -195,6 +196,10 @@ unsafe fn of_object(
             Some(_) if status == 200 => judge_listing(r, u, object),
             // 304: a stored listing is what it was.
             Some(_) if status != 304 => refuse_listing(r, u, object, status),
+            None if serving.website_redirects => {
+                follow(r, u, serving, object, status);
+                Status::NGX_OK.into()
+            }
             _ => Status::NGX_OK.into(),
         };
         if rc != Status::NGX_AGAIN.into() {

@@ -166,15 +166,40 @@ pub unsafe fn rest(r: *mut ngx_http_request_t, serving: &Serving) -> Result<&[u8
     }
 }
 
+/// The index page that stands behind a folder.
+#[inline(always)]
+fn index<'a>(serving: &'a Serving, rest: &[u8]) -> &'a [u8] {
+    match &serving.index {
+        Some(index) if rest.is_empty() || rest.ends_with(b"/") => index.as_bytes(),
+        _ => b"",
+    }
+}
+
+/// What the keys of a request's location begin with, as its object tells: `None` where its path is not the
+/// location's with the rest of the key behind it.
+///
+/// # Safety
+/// `r` is a valid request of a location with this `serving`, and `object` its object.
+pub unsafe fn prefix<'a>(
+    r: *mut ngx_http_request_t,
+    serving: &Serving,
+    object: &Object,
+) -> Option<&'a [u8]> {
+    // SAFETY: the strings are the request's.
+    let (uri, key) = unsafe { (bytes((*r).uri), bytes(object.key)) };
+    if serving.key.is_some() || !uri.starts_with(serving.prefix) {
+        return None;
+    }
+    let rest = key_in_uri(uri, serving.prefix).ok()?;
+    key.strip_suffix(index(serving, rest))?.strip_suffix(rest)
+}
+
 /// The key of a request, prefix and index included.
 unsafe fn key<'a>(r: *mut ngx_http_request_t, serving: &'a Serving) -> Result<Key<'a>, Refusal> {
     // SAFETY: r is a valid request; what is evaluated lives in its pool.
     unsafe {
         let (prefix, rest) = parts(r, serving)?;
-        let index = match &serving.index {
-            Some(index) if rest.is_empty() || rest.ends_with(b"/") => index.as_bytes(),
-            _ => b"",
-        };
+        let index = index(serving, rest);
         if rest.is_empty() && index.is_empty() {
             return Err(KeyError::Empty.into());
         }

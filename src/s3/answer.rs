@@ -50,7 +50,7 @@ pub enum Class {
     Missing,
     /// nginx is configured wrongly, which monitoring has to see: 502, and never cached.
     Fault,
-    /// S3 said what the client asked for, or that it is in trouble: its own status.
+    /// S3 said what the client asked for, where that is, or that it is in trouble: its own status.
     Kept,
     /// The client asked for what S3 does not understand: 400, and never cached.
     Client,

@@ -267,6 +267,14 @@ pub fn encode_argument(bytes: &[u8]) -> String {
     out.into_iter().map(char::from).collect()
 }
 
+/// Encodes a path, as keys are in a request target.
+pub fn encode_path(bytes: &[u8]) -> String {
+    let mut out = vec![0; Key::of_any_bytes(bytes).encoded_len];
+    let mut e = Encoder { out: &mut out, at: 0 };
+    bytes.iter().for_each(|&b| e.path(b));
+    out.into_iter().map(char::from).collect()
+}
+
 fn query_width(b: u8) -> usize {
     if is_unreserved(b) {
         1

@@ -268,6 +268,7 @@ fn serving(
         pass_headers: settings.pass_headers.clone().unwrap_or_default(),
         masks,
         append_slash: masks && settings.append_slash.unwrap_or(false),
+        website_redirects: settings.website_redirects.unwrap_or(false),
         auth: auth.clone(),
         signing,
         reported: Reported::default(),
@@ -292,7 +293,13 @@ fn as_folder(
         localtime: setting.localtime,
     });
     Some(Listings {
-        serving: Rc::new(Serving { autoindex, index: None, append_slash: false, ..serving }),
+        serving: Rc::new(Serving {
+            autoindex,
+            index: None,
+            append_slash: false,
+            website_redirects: false,
+            ..serving
+        }),
         is_behind_index: settings.index.is_some(),
         valid: setting.valid,
         headers,

@@ -64,6 +64,7 @@ pub struct Settings {
     /// Whether errors are masked.
     pub masks: Option<bool>,
     pub append_slash: Option<bool>,
+    pub website_redirects: Option<bool>,
     /// `Some(None)` for `off`.
     pub autoindex: Option<Option<Rc<AutoindexSetting>>>,
     pub keepalive: Option<Rc<Keepalive>>,
