@@ -147,6 +147,8 @@ pub struct Signing {
     pub keys: Keys,
     /// The length of what is at most written into `Authorization`.
     pub authorization_len: usize,
+    /// Whether the bucket is signed where it stands in the host.
+    pub signs_bucket: bool,
     /// `s3_private_bucket_expected_owner`
     pub owner: Option<Rc<str>>,
     /// What a presigned URL begins with.

@@ -24,6 +24,8 @@ ONE_KEY = (
 )
 NOT_ONE = "is not one: it is empty or has white space or another byte that none has; copy it again"
 SIGNED = BUCKET + "s3_private_bucket_auth sigv4 access_key_id=a secret_access_key=data:hush; "
+SIGNED_V2 = "s3_private_bucket_auth sigv2 access_key_id=a secret_access_key=data:hush; "
+LOCAL = BUCKET + "s3_private_bucket_endpoint http://127.0.0.1:9; "
 SHARES = '"s3_private_bucket" shares its location with '
 EXPIRES = '"s3_private_bucket_presigned_expires" directive has an invalid time "{}"; use "1s" to "7d"'
 
@@ -109,7 +111,7 @@ WRONG = [
     # auth
     (BUCKET, '"s3_private_bucket" has no "s3_private_bucket_auth"; add "sigv4 file=path", "secret /path/of/file" or "none"'),
     (AUTH + AUTH, '"s3_private_bucket_auth" directive is duplicate'),
-    ("s3_private_bucket_auth hush;", '"s3_private_bucket_auth" directive has an unknown parameter; use "secret", "sigv4" or "none"'),
+    ("s3_private_bucket_auth hush;", '"s3_private_bucket_auth" directive has an unknown parameter; use "secret", "sigv4", "sigv2" or "none"'),
     ("s3_private_bucket_auth none hush;", '"s3_private_bucket_auth" directive has an unknown parameter; "none" takes none'),
     ("s3_private_bucket_auth secret;", f'"s3_private_bucket_auth" directive needs a secret; {SECRET_CURE}'),
     ("s3_private_bucket_auth secret '';", f'"s3_private_bucket_auth" directive needs a secret; {SECRET_CURE}'),
@@ -221,6 +223,29 @@ WRONG = [
     ("s3_private_bucket_set_header a 1; s3_private_bucket_set_header A hush;", '"s3_private_bucket_set_header" directive cannot set "a": it is set already; remove it'),
     (SIGNED + "s3_private_bucket_set_header X-A hush; proxy_set_header x-A hush;", SHARES + '"proxy_set_header x-A", which the signature covers; remove it'),
     (BUCKET + "s3_private_bucket_auth secret data:hush; s3_private_bucket_set_header user-agent hush;", '"s3_private_bucket" sends its secret in the header "user-agent", which "s3_private_bucket_set_header" sets too; remove that'),
+    # signatures of version 2
+    *((words.replace("sigv4", "sigv2"), message.replace("sigv4", "sigv2")) for words, message in (
+        ("s3_private_bucket_auth sigv4;", SIGV4 + f"needs one key; {ONE_KEY}"),
+        ("s3_private_bucket_auth sigv4 env file=/hush;", SIGV4 + f"needs one key; {ONE_KEY}"),
+        ("s3_private_bucket_auth sigv4 hush;", SIGV4 + f"needs one key; {ONE_KEY}"),
+        ("s3_private_bucket_auth sigv4 env env;", SIGV4 + f"needs one key; {ONE_KEY}"),
+        ("s3_private_bucket_auth sigv4 file=;", SIGV4 + 'has an unknown parameter "file="; write it once, with a value'),
+        ("s3_private_bucket_auth sigv4 key=hush;", UNKNOWN + KNOWN))),
+    ("s3_private_bucket_auth sigv2 env service=hush;", UNKNOWN + '"service=" is of "sigv4": remove it'),
+    ("s3_private_bucket_auth sigv3 env;", UNKNOWN + 'use "secret", "sigv4", "sigv2" or "none"'),
+    *((f"{SIGNED_V2} {location}", f'"s3_private_bucket" signs with "sigv2", which {what} does not take; use "sigv4"') for location, what in (
+        (BUCKET + "s3_private_bucket_region eu-central-1;", 'AWS in the region "eu-central-1"'),
+        (BUCKET + "s3_private_bucket_region cn-north-1;", 'AWS in the region "cn-north-1"'),
+        (BUCKET + "s3_private_bucket_endpoint aws fips;", 'the endpoint of AWS with "fips" in the region "us-east-1"'),
+        (f"s3_private_bucket {ARN};", "an access point"),
+        (f"s3_private_bucket {ARN}; s3_private_bucket_endpoint https://s3.example.com;", "an access point"),
+        ("s3_private_bucket a--use1-az4--x-s3;", "a directory bucket"))),
+    *((f"{SIGNED_V2} {LOCAL} proxy_set_header {name} x;", SHARES + f'"proxy_set_header {name}", which the signature covers; remove it') for name in (
+        "Date", "content-type", "Content-MD5", "Host", "X-Amz-Acl")),
+    *((f"{SIGNED_V2} {LOCAL} s3_private_bucket_pass_args {name};", f'"s3_private_bucket" lets "{name}" of "s3_private_bucket_pass_args" reach S3, which takes it for a signature; remove it') for name in (
+        "AWSAccessKeyId", "Expires", "Signature", "x-amz-security-token")),
+    *((f"s3_private_bucket_set_arg {name} hush;", f'"s3_private_bucket_set_arg" directive cannot set "{name}": S3 takes it for a signature; remove it') for name in (
+        "AWSAccessKeyId", "Expires", "Signature")),
     # what else stands in the location
     (AUTH + BUCKET + "proxy_pass http://127.0.0.1:9;", '"s3_private_bucket" shares its location with another handler of requests; remove that, or write "proxy_pass" with "$s3_private_bucket_uri"'),
     (AUTH + BUCKET + "proxy_pass http://127.0.0.1:9$uri;", '"s3_private_bucket" shares its location with a "proxy_pass" without "$s3_private_bucket_uri"; add it'),
@@ -436,6 +461,31 @@ def test_nothing_is_said_of_a_right_configuration(tmp_path, secret):
     )
     status, output = n.check()
     assert (status, ours(output)) == (0, [])
+
+
+OLD = (
+    '"s3_private_bucket" signs for AWS with "s3_private_bucket_auth sigv2", which AWS refuses for buckets that were made '
+    'since June 2020; use "sigv4"'
+)
+
+
+@pytest.mark.parametrize(
+    "endpoint, warns",
+    [
+        ("", True),
+        ("s3_private_bucket_endpoint aws dualstack;", True),
+        ("s3_private_bucket_endpoint aws accelerate;", True),
+        ("s3_private_bucket_endpoint http://s3.eu-central-1.amazonaws.com;", True),
+        ("s3_private_bucket_endpoint https://s3.example.com; s3_private_bucket_region eu-central-1;", False),
+        ("s3_private_bucket_endpoint http://127.0.0.1:9000;", False),
+    ],
+)
+def test_an_old_signature_for_aws_is_worth_a_warning(tmp_path, endpoint, warns):
+    n = Nginx(tmp_path, f"location /m/ {{ {BUCKET} {endpoint} {SIGNED_V2} }}")
+    status, output = n.check()
+    lines = ours(output)
+    assert status == 0 and len(lines) == warns
+    assert all(OLD in line and "[warn]" in line and "hush" not in line for line in lines)
 
 
 def test_no_name_server_is_told(tmp_path, secret):

@@ -159,13 +159,14 @@ def test_without_a_path_only_urls_are_followed(site, origin, locations, target):
 def test_what_is_no_request_of_a_client_does_not_redirect(site, origin):
     n = site(f"""location /m/ {{ s3_private_bucket example-bucket; {ON} }}
         location /page/ {{ ssi on; ssi_types *; s3_private_bucket example-bucket; }}
-        location /auth/ {{ auth_request /m/o; return 200 in; }}
+        location /auth/ {{ auth_request /m/o; s3_private_bucket example-bucket; }}
         location /errors/ {{ error_page 404 /m/o; return 404; }}
         location /instead/ {{ error_page 404 = /m/o; return 404; }}""")
     redirected = leads("https://www.example.com/")
     page = b'<!--# include virtual="/m/o" -->'
     origin.answer = lambda r: tiny_s3(r, page) if r.target.endswith("page.txt") else redirected(r)
     assert n.get("/page/page.txt").body == b"0123456789"
+    assert n.get("/auth/x.txt").body == b"0123456789"
     assert n.get("/errors/x").body == b"0123456789" and n.get("/errors/x").status == 404
     assert is_redirect(n.get("/instead/x"), "https://www.example.com/")
 

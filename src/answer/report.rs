@@ -87,7 +87,7 @@ pub unsafe fn report(
             Auth::Secret(secret) => {
                 format!("the bucket policy for the header \"{}\"", secret.header())
             }
-            Auth::Sigv4 { .. } => "the IAM policy of the access key".to_owned(),
+            Auth::Signed { .. } => "the IAM policy of the access key".to_owned(),
         };
         let advice = Advice {
             code,

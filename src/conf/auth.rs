@@ -17,6 +17,7 @@ use crate::credentials::slot::Slot;
 use crate::nginx::pool;
 use crate::s3::auth::credentials::{Credentials, CredentialsError};
 use crate::s3::auth::secret::{is_secret_header, Secret};
+use crate::s3::auth::signer::Scheme;
 use crate::s3::auth::{Auth, SigningKeys};
 use crate::s3::endpoint::is_region;
 use crate::setup::blocks::{Origin, Word};
@@ -35,8 +36,10 @@ pub fn auth(given: &Given) -> Result<Rc<Auth>, ConfError> {
         // SAFETY: cf is nginx's context.
         b"secret" => unsafe { secret(cf, &args[1..]) }?,
         b"sigv4" => unsafe { sigv4(cf, &args[1..]) }?,
+        // SAFETY: cf is nginx's context.
+        b"sigv2" => unsafe { sigv2(cf, &args[1..]) }?,
         _ => {
-            let cure = "use \"secret\", \"sigv4\" or \"none\"";
+            let cure = "use \"secret\", \"sigv4\", \"sigv2\" or \"none\"";
             return Err(ConfError::AuthParameter(cure));
         }
     };
@@ -128,9 +131,11 @@ pub unsafe fn full_name(cf: *mut ngx_conf_t, path: &[u8]) -> Result<String, Conf
     }
 }
 
-/// Where a key is: the words behind `sigv4`.
+/// Where a key is: the words behind `sigv4` and `sigv2`.
 #[derive(Default)]
 struct Source<'a> {
+    /// Which of both.
+    kind: &'static str,
     env: bool,
     /// A word that names a source.
     word: Option<Word>,
@@ -155,18 +160,18 @@ impl<'a> Source<'a> {
                 .all(Option::is_none)
     }
 
-    fn read(args: &'a [ngx_str_t]) -> Result<Self, ConfError> {
-        let mut source = Source::default();
+    fn read(args: &'a [ngx_str_t], kind: &'static str) -> Result<Self, ConfError> {
+        let mut source = Source { kind, ..Source::default() };
         for arg in args {
             let arg = text(arg)?;
             let Some((name, value)) = arg.split_once('=') else {
                 let is_new = match Word::named(arg) {
-                    Some(Word::AssumeRole) => return Err(ConfError::Role),
+                    Some(Word::AssumeRole) => return Err(ConfError::Role(kind)),
                     Some(word) => source.word.replace(word).is_none(),
                     None => arg == "env" && !mem::replace(&mut source.env, true),
                 };
                 if !is_new {
-                    return Err(ConfError::NoKey);
+                    return Err(ConfError::NoKey(kind));
                 }
                 continue;
             };
@@ -216,7 +221,7 @@ pub fn environment() -> Result<Rc<Credentials>, ConfError> {
 /// # Safety
 /// `cf` is nginx's context.
 pub unsafe fn file(cf: *mut ngx_conf_t, args: &[ngx_str_t]) -> Result<Origin, ConfError> {
-    let source = Source::read(args)?;
+    let source = Source::read(args, "sigv4")?;
     let (Some(path), None, None) = (source.file, source.word, source.service) else {
         return Err(ConfError::NoFile);
     };
@@ -248,11 +253,32 @@ unsafe fn shared_file(
 
 /// Reads the arguments behind `sigv4`.
 unsafe fn sigv4(cf: *mut ngx_conf_t, args: &[ngx_str_t]) -> Result<Auth, ConfError> {
-    let source = Source::read(args)?;
+    let source = Source::read(args, "sigv4")?;
+    let service = source.service.unwrap_or("s3");
+    // SAFETY: cf is nginx's context.
+    let auth = unsafe { signed(cf, &source, Scheme::V4 { service: service.into() }) }?;
+    if !is_region(service) {
+        return Err(ConfError::Service);
+    }
+    Ok(auth)
+}
+
+/// Reads the arguments behind `sigv2`, whose signatures have no scope.
+unsafe fn sigv2(cf: *mut ngx_conf_t, args: &[ngx_str_t]) -> Result<Auth, ConfError> {
+    let source = Source::read(args, "sigv2")?;
+    if source.service.is_some() {
+        return Err(ConfError::AuthParameter("\"service=\" is of \"sigv4\": remove it"));
+    }
+    // SAFETY: cf is nginx's context.
+    unsafe { signed(cf, &source, Scheme::V2) }
+}
+
+/// Reads whose signature it is.
+unsafe fn signed(cf: *mut ngx_conf_t, source: &Source, scheme: Scheme) -> Result<Auth, ConfError> {
     let (keys, identity) = match (source.word, source.credentials) {
         (None, None) => {
             // SAFETY: cf is nginx's context.
-            unsafe { signing_keys(cf, &source) }?
+            unsafe { signing_keys(cf, source) }?
         }
         (Some(word), None) if source.has_no_key() => {
             (SigningKeys::Source(word.text().into()), String::new())
@@ -260,16 +286,12 @@ unsafe fn sigv4(cf: *mut ngx_conf_t, args: &[ngx_str_t]) -> Result<Auth, ConfErr
         (None, Some(name)) if source.has_no_key() => {
             (SigningKeys::Source(name.into()), String::new())
         }
-        _ => return Err(ConfError::NoKey),
+        _ => return Err(ConfError::NoKey(source.kind)),
     };
-    let service = source.service.unwrap_or("s3");
-    if !is_region(service) {
-        return Err(ConfError::Service);
-    }
-    Ok(Auth::Sigv4 { keys, service: service.into(), identity: identity.into() })
+    Ok(Auth::Signed { keys, scheme, identity: identity.into() })
 }
 
-/// Reads a key. Returns where it is from too, for [`Auth::Sigv4`].
+/// Reads a key. Returns where it is from too, for [`Auth::Signed`].
 unsafe fn signing_keys(
     cf: *mut ngx_conf_t,
     source: &Source,
@@ -283,7 +305,7 @@ unsafe fn signing_keys(
             let identity = format!("file {path} {profile}");
             Ok((SigningKeys::File { path, profile, first }, identity))
         }
-        _ if source.profile.is_some() => Err(ConfError::NoKey),
+        _ if source.profile.is_some() => Err(ConfError::NoKey(source.kind)),
         (None, true, None, None) => Ok((SigningKeys::Fixed(environment()?), "env".to_owned())),
         (None, false, Some(id), Some(secret)) => {
             let credentials = match secret.strip_prefix("data:") {
@@ -302,6 +324,6 @@ unsafe fn signing_keys(
             };
             Ok((SigningKeys::Fixed(Rc::new(credentials?)), format!("key {id}")))
         }
-        _ => Err(ConfError::NoKey),
+        _ => Err(ConfError::NoKey(source.kind)),
     }
 }

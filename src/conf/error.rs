@@ -89,17 +89,17 @@ pub enum ConfError {
     Environment(&'static str),
     /// Nothing to sign with, or more than one key.
     #[error(
-        "needs one key; write \"sigv4 file=path [profile=name]\", \"sigv4 env\", \
-         \"sigv4 access_key_id=id secret_access_key=file\", \"sigv4 credentials=name\", or \"sigv4\" with \
+        "needs one key; write \"{0} file=path [profile=name]\", \"{0} env\", \
+         \"{0} access_key_id=id secret_access_key=file\", \"{0} credentials=name\", or \"{0}\" with \
          \"instance\", \"container\", \"web_identity\" or \"default\""
     )]
-    NoKey,
+    NoKey(&'static str),
     /// A role that is not named.
     #[error(
         "needs to know which role; define \"s3_private_bucket_credentials name {{ source assume_role; ... \
-         }}\" in http{{}}, and write \"sigv4 credentials=name\""
+         }}\" in http{{}}, and write \"{0} credentials=name\""
     )]
-    Role,
+    Role(&'static str),
     /// Not a word for the credential scope.
     #[error("has an invalid service behind \"service=\"; use a name such as \"s3\"")]
     Service,

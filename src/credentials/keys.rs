@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::source::Source;
-use crate::s3::auth::sigv4::Signer;
+use crate::s3::auth::signer::{Scheme, Signer};
 
 /// What a location signs with.
 #[derive(Clone)]
@@ -15,11 +15,11 @@ pub enum Keys {
     Renewed(Rc<Renewed>),
 }
 
-/// A worker's copy of keys that are renewed, for one region and service.
+/// A worker's copy of keys that are renewed, for one region and way to sign.
 pub struct Renewed {
     pub source: Rc<Source>,
     region: Box<str>,
-    service: Box<str>,
+    scheme: Scheme,
     /// The version that the signer is of.
     version: Cell<u64>,
     signer: RefCell<Option<Rc<Signer>>>,
@@ -46,15 +46,15 @@ impl Keys {
 }
 
 impl Renewed {
-    /// Keys of a source, to sign with for a region and a service.
-    pub fn new(source: Rc<Source>, region: &str, service: &str) -> Self {
+    /// Keys of a source, to sign with for a region.
+    pub fn new(source: Rc<Source>, region: &str, scheme: &Scheme) -> Self {
         let (version, signer) = Default::default();
-        Renewed { source, region: region.into(), service: service.into(), version, signer }
+        Renewed { source, region: region.into(), scheme: scheme.clone(), version, signer }
     }
 
     /// Whether this is what [`Renewed::new`] would make.
-    pub fn is_for(&self, source: &Rc<Source>, region: &str, service: &str) -> bool {
-        Rc::ptr_eq(&self.source, source) && *self.region == *region && *self.service == *service
+    pub fn is_for(&self, source: &Rc<Source>, region: &str, scheme: &Scheme) -> bool {
+        Rc::ptr_eq(&self.source, source) && *self.region == *region && self.scheme == *scheme
     }
 
     #[inline]
@@ -70,7 +70,7 @@ impl Renewed {
     #[cold]
     fn renew(&self) {
         let Some((version, keys)) = self.source.slot().and_then(|slot| slot.keys()) else { return };
-        let signer = Signer::new(Rc::new(keys), &self.region, &self.service);
+        let signer = Signer::new(Rc::new(keys), &self.region, &self.scheme);
         self.version.set(version);
         self.signer.replace(Some(Rc::new(signer)));
     }

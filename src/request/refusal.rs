@@ -49,7 +49,8 @@ pub enum Refusal {
     Prefix(ngx_str_t),
     /// A presigned URL of a location that does not sign.
     #[error(
-        "$s3_private_bucket_presigned_url needs \"s3_private_bucket_auth sigv4\" in its location"
+        "$s3_private_bucket_presigned_url needs \"s3_private_bucket_auth sigv4\" or \"sigv2\" in its \
+         location"
     )]
     NotSigned,
     /// A value of the operator's own header with a byte that no header has.

@@ -64,7 +64,8 @@ unsafe fn sign(
         }
         let (host, target) = (object.host.as_bytes(), object.uri.as_bytes());
         let method = sent_method(r, serving)?;
-        let ask = Ask { method, host, target, owner, headers: &own };
+        let bucket = bucket_in_host(serving, signing, object);
+        let ask = Ask { method, host, bucket, target, owner, headers: &own };
         let stamp = now();
         ptr::write_bytes(object.authorization.data, 0, len);
         let out = slice::from_raw_parts_mut(object.authorization.data, len);
@@ -102,7 +103,8 @@ pub unsafe fn presigned_url(
             return Err(Refusal::HeaderInUrl(borrowed(name)));
         }
         let owner = signing.owner.as_deref();
-        let ask = Ask { method, host, target, owner, headers: &own };
+        let bucket = bucket_in_host(serving, signing, object);
+        let ask = Ask { method, host, bucket, target, owner, headers: &own };
         let (_, signer) = signing.keys.signer().ok_or_else(|| no_keys(signing))?;
         let expires = &*presigned_expires(signing).ok_or_else(|| no_keys(signing))?;
         let scheme = signing.scheme.as_bytes();
@@ -110,9 +112,21 @@ pub unsafe fn presigned_url(
         let (start, rest) = url.split_at_mut(scheme.len() + 3);
         start[..scheme.len()].copy_from_slice(scheme);
         start[scheme.len()..].copy_from_slice(b"://");
-        signer.presign(&ask, expires, &now(), rest).map_err(|_| Refusal::Nginx)?;
-        Ok(ngx_str_t { len: url.len(), data: url.as_mut_ptr() })
+        let len = signer.presign(&ask, expires, &now(), rest).map_err(|_| Refusal::Nginx)?;
+        Ok(ngx_str_t { len: scheme.len() + 3 + len, data: url.as_mut_ptr() })
     }
+}
+
+/// The bucket's name where it stands in the host, for signatures that have it.
+#[inline(always)]
+fn bucket_in_host<'a>(
+    serving: &Serving,
+    signing: &Signing,
+    object: &'a Object,
+) -> Option<&'a [u8]> {
+    let name = object.name.as_bytes();
+    let is_signed = signing.signs_bucket && serving.addressing.is_virtual(serving.is_aws, name);
+    is_signed.then_some(name)
 }
 
 /// For how many seconds a presigned URL is valid: not longer than the keys. `None` when these have ended.

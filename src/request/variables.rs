@@ -22,6 +22,7 @@ use crate::nginx::upstream::is_stored;
 use crate::nginx::value::keep_captures;
 use crate::nginx::variable::{add, get, set, Get};
 use crate::nginx::Failed;
+use crate::s3::time;
 
 /// What the names of all variables begin with.
 pub const PREFIX: &str = "s3_private_bucket_";
@@ -59,7 +60,7 @@ const DOCUMENTED: [Variable; 9] = [
 ];
 
 /// What the directive writes into the proxy module's settings.
-const HIDDEN: [Variable; 13] = [
+const HIDDEN: [Variable; 14] = [
     Variable("token", token, 0),
     Variable("authorization", authorize, 0),
     Variable("choice", choice, 0),
@@ -67,6 +68,7 @@ const HIDDEN: [Variable; 13] = [
     Variable("dollar", dollar, 0),
     Variable("method", sent_method, 0),
     Variable("date", date, 0),
+    Variable("http_date", http_date, 0),
     Variable("range", conditional, RANGE),
     Variable("if_range", conditional, IF_RANGE),
     Variable("if_match", conditional, mem::offset_of!(ngx_http_headers_in_t, if_match)),
@@ -286,6 +288,19 @@ unsafe extern "C" fn date(
     unsafe {
         let date = signed(r).map(|object| object.stamp.as_bytes());
         set(v, date.map(|d| ngx_str_t { len: d.len(), data: d.as_ptr().cast_mut() }))
+    }
+}
+
+/// `Date`, of the same signature.
+unsafe extern "C" fn http_date(
+    r: *mut ngx_http_request_t,
+    v: *mut ngx_variable_value_t,
+    _: usize,
+) -> ngx_int_t {
+    // SAFETY: nginx passes a valid request and value; what is copied is in the request's pool.
+    unsafe {
+        let date = signed(r).map(|object| time::http_date(object.stamp.seconds()));
+        set(v, date.and_then(|date| concat(r, [&date]).ok()))
     }
 }
 

@@ -153,6 +153,9 @@ impl core::fmt::Display for Advice<'_> {
             Some(b"PermanentRedirect" | b"AuthorizationHeaderMalformed") => {
                 ": the bucket is in another region; see \"s3_private_bucket_region\""
             }
+            Some(b"SignatureVersionNotSupported") => {
+                ": the server wants another signature; see \"s3_private_bucket_auth\""
+            }
             Some(b"SlowDown") => ": S3 gets too many requests; cache more of them",
             Some(b"AccessDenied") if self.lists => {
                 return write!(

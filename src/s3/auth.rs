@@ -3,6 +3,8 @@
 pub mod credentials;
 pub mod packed;
 pub mod secret;
+pub mod signer;
+pub mod sigv2;
 pub mod sigv4;
 
 use std::rc::Rc;
@@ -11,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use credentials::Credentials;
 use secret::Secret;
+use signer::Scheme;
 use sigv4::Header;
 
 /// The argument of `s3_private_bucket_auth`.
@@ -19,12 +22,12 @@ pub enum Auth {
     None,
     /// The bucket policy lets in whoever sends a secret header.
     Secret(Secret),
-    /// Requests are signed for AWS's Signature Version 4.
-    Sigv4 {
+    /// Requests are signed.
+    Signed {
         /// Whose signature it is.
         keys: SigningKeys,
-        /// The service in the credential scope.
-        service: Box<str>,
+        /// How it is made.
+        scheme: Scheme,
         /// Where the keys are from: the file and profile, the environment, their access key ID, or the
         /// parameters of their source.
         identity: Box<str>,
@@ -43,12 +46,17 @@ pub enum SigningKeys {
 }
 
 impl Auth {
+    /// Whether requests are signed for Signature Version 2.
+    pub fn is_sigv2(&self) -> bool {
+        matches!(self, Auth::Signed { scheme: Scheme::V2, .. })
+    }
+
     /// Whether two that look alike from outside have the same secret, where that stands in the configuration
     /// itself. A file's content may change.
     pub fn has_secret_of(&self, other: &Auth) -> bool {
         match (self, other) {
             (Auth::Secret(one), Auth::Secret(two)) => one.file().is_some() || one == two,
-            (Auth::None | Auth::Secret(_) | Auth::Sigv4 { .. }, _) => true,
+            (Auth::None | Auth::Secret(_) | Auth::Signed { .. }, _) => true,
         }
     }
 }
@@ -87,7 +95,9 @@ impl Identity<'_> {
                 Some(path) => [b"secret", secret.header().as_bytes(), path.as_bytes(), b""],
                 None => [b"data", secret.header().as_bytes(), server, location],
             },
-            Auth::Sigv4 { identity, .. } => [b"sigv4", identity.as_bytes(), b"", b""],
+            Auth::Signed { scheme, identity, .. } => {
+                [scheme.word().as_bytes(), identity.as_bytes(), b"", b""]
+            }
         };
         let [owner, group] = [self.owner, self.group].map(|text| text.unwrap_or("").as_bytes());
         let masks: &[u8] = if self.masks { b"mask" } else { b"pass" };
@@ -163,13 +173,13 @@ mod tests {
         })
     }
 
+    fn signed(scheme: Scheme, identity: &str, key: &str) -> Auth {
+        let keys = SigningKeys::Fixed(Rc::new(Credentials::new("AKID", key, None).ok().unwrap()));
+        Auth::Signed { keys, scheme, identity: identity.into() }
+    }
+
     fn sigv4(identity: &str, key: &str) -> Auth {
-        let credentials = Rc::new(Credentials::new("AKID", key, None).ok().unwrap());
-        Auth::Sigv4 {
-            keys: SigningKeys::Fixed(credentials),
-            service: "s3".into(),
-            identity: identity.into(),
-        }
+        signed(Scheme::V4 { service: "s3".into() }, identity, key)
     }
 
     fn digest(auth: &Auth, location: &str, rest: (Option<&str>, Option<&str>, bool)) -> Digest {
@@ -192,6 +202,7 @@ mod tests {
             digest(&sigv4("file /a default", "k"), "/", PLAIN),
             digest(&sigv4("file /a other", "k"), "/", PLAIN),
             digest(&sigv4("env", "k"), "/", PLAIN),
+            digest(&signed(Scheme::V2, "env", "k"), "/", PLAIN),
             digest(&Auth::None, "/", (Some("123456789012"), None, true)),
             digest(&Auth::None, "/", (None, Some("123456789012"), true)),
             digest(&Auth::None, "/", (None, None, false)),

@@ -16,6 +16,18 @@ pub struct Features {
     pub accelerate: bool,
 }
 
+/// The regions that are older than Signature Version 4.
+const OLD_REGIONS: [&str; 8] = [
+    "ap-northeast-1",
+    "ap-southeast-1",
+    "ap-southeast-2",
+    "eu-west-1",
+    "sa-east-1",
+    "us-east-1",
+    "us-west-1",
+    "us-west-2",
+];
+
 /// What is asked for, as far as it is known before a request.
 #[derive(Debug, Clone, Copy)]
 pub enum Asked<'a> {
@@ -63,6 +75,12 @@ impl Features {
         let service = if is_access_point { "s3-accesspoint" } else { "s3" };
         let fips = if self.fips { "-fips" } else { "" };
         Endpoint::of_aws(format!("{service}{fips}{stack}.{region}.{suffix}"))
+    }
+
+    /// Whether the endpoint for a region takes Signature Version 2, for buckets that are old enough (botocore's
+    /// `endpoints.json`, `signatureVersions`).
+    pub fn take_sigv2(self, region: &str) -> bool {
+        partition(region).name == "aws-us-gov" || !self.fips && OLD_REGIONS.contains(&region)
     }
 
     /// Looks whether AWS has such an endpoint: in this region, for what is asked, named as the user wrote.

@@ -6,7 +6,7 @@ pub mod html;
 pub mod json;
 mod page;
 pub mod question;
-mod text;
+pub mod text;
 pub mod xml;
 
 use core::mem::{replace, take};

@@ -19,6 +19,9 @@ const OF_LISTINGS: [&str; 11] = [
     "version-id-marker",
 ];
 
+/// Arguments of URLs with a Signature Version 2, likewise.
+const OF_SIGNATURES: [&str; 3] = ["awsaccesskeyid", "expires", "signature"];
+
 /// Sub-resources, likewise.
 const SUB_RESOURCES: [&str; 37] = [
     "accelerate",
@@ -65,7 +68,7 @@ const SUB_RESOURCES: [&str; 37] = [
 /// Sub-resources make another request of one for an object ("Actions", Amazon S3 API Reference).
 pub fn argument_fault(name: &str) -> Option<&'static str> {
     let name = name.to_ascii_lowercase();
-    if name.starts_with("x-amz-") {
+    if name.starts_with("x-amz-") || OF_SIGNATURES.contains(&name.as_str()) {
         Some("S3 takes it for a signature")
     } else if OF_LISTINGS.contains(&name.as_str()) {
         Some("it is an argument of listings")
@@ -142,7 +145,9 @@ mod tests {
         for name in ["versionId", "partNumber", "response-content-type", "x-id", "x"] {
             assert_eq!(argument_fault(name), None, "{name}");
         }
-        for name in ["X-Amz-Date", "x-amz-security-token", "list-type", "acl", "uploadId", "ACL"] {
+        for name in
+            ["X-Amz-Date", "x-amz-security-token", "list-type", "acl", "uploadId", "ACL", "Expires"]
+        {
             assert!(argument_fault(name).is_some(), "{name}");
         }
     }

@@ -1,5 +1,7 @@
 //! Points in time: read as S3's answers write them (RFC 3339), and taken apart to be written.
 
+use super::listing::text::{four, month, two as digits};
+
 /// A point in time, taken apart in UTC by the Gregorian calendar.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub struct Civil {
@@ -76,6 +78,21 @@ pub fn civil(seconds: i64) -> Civil {
         second: second % 60,
         weekday: (days + 4) % 7,
     }
+}
+
+const WEEKDAYS: [&[u8; 3]; 7] = [b"Sun", b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat"];
+
+/// A time in seconds since 1970 as HTTP has it (RFC 9110, 5.6.7): `Mon, 12 Oct 2009 17:50:30 GMT`.
+pub fn http_date(seconds: i64) -> [u8; 29] {
+    let at = civil(seconds);
+    let [w1, w2, w3] = *WEEKDAYS[(at.weekday % 7) as usize];
+    let ([d1, d2], [m1, m2, m3], [y1, y2, y3, y4]) =
+        (digits(at.day), *month(at.month), four(at.year));
+    let ([h1, h2], [n1, n2], [s1, s2]) = (digits(at.hour), digits(at.minute), digits(at.second));
+    [
+        w1, w2, w3, b',', b' ', d1, d2, b' ', m1, m2, m3, b' ', y1, y2, y3, y4, b' ', h1, h2, b':',
+        n1, n2, b':', s1, s2, b' ', b'G', b'M', b'T',
+    ]
 }
 
 /// The days from the 1st of March of year 0 to a day.
@@ -178,6 +195,17 @@ mod tests {
             "9999-12-31T23:59:59-00:01",
         ] {
             assert_eq!(at(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn times_are_written_as_http_has_them() {
+        for (seconds, text) in [
+            (0, b"Thu, 01 Jan 1970 00:00:00 GMT"),
+            (1_255_369_830, b"Mon, 12 Oct 2009 17:50:30 GMT"),
+            (LAST, b"Fri, 31 Dec 9999 23:59:59 GMT"),
+        ] {
+            assert_eq!(http_date(seconds), *text);
         }
     }
 

@@ -10,6 +10,7 @@ use crate::location::Bucket;
 use crate::log;
 use crate::nginx::upstream::{self, is_local};
 use crate::s3::auth::Auth;
+use crate::s3::aws::Features;
 use crate::s3::endpoint::{is_directory_bucket, Addressing, Endpoint};
 
 /// Checks a location's directives, and warns of a secret that travels in clear.
@@ -52,6 +53,15 @@ pub unsafe fn check(cf: *mut ngx_conf_t, settings: &Settings) -> Result<(), Setu
             return Err(SetupError::SecretHeader(own.name.clone()));
         }
     }
+    if auth.is_sigv2() {
+        check_sigv2(settings, endpoint)?;
+        if endpoint.is_aws() {
+            let warning = "signs for AWS with \"s3_private_bucket_auth sigv2\", which AWS refuses for buckets \
+                           that were made since June 2020; use \"sigv4\"";
+            // SAFETY: the caller's promise.
+            unsafe { log::of_location(cf, NGX_LOG_WARN, warning, &settings.bucket.place()) };
+        }
+    }
     if matches!(**auth, Auth::Secret(_)) && !endpoint.https && !local {
         let warning = format!(
             "sends its secret unencrypted to \"http://{}\"; use an https:// endpoint",
@@ -61,6 +71,22 @@ pub unsafe fn check(cf: *mut ngx_conf_t, settings: &Settings) -> Result<(), Setu
         unsafe { log::of_location(cf, NGX_LOG_WARN, warning, &settings.bucket.place()) };
     }
     Ok(())
+}
+
+/// Looks whether AWS takes Signature Version 2 at all where requests go.
+fn check_sigv2(settings: &Settings, endpoint: &Endpoint) -> Result<(), SetupError> {
+    let region = settings.region();
+    let is_directory = constant_name(&settings.bucket).is_some_and(is_directory_bucket);
+    let features = settings.features().filter(|features| !features.take_sigv2(region));
+    Err(SetupError::Sigv2(match features {
+        _ if settings.access_point().is_some() => "an access point".to_owned(),
+        _ if is_directory && endpoint.is_aws() => "a directory bucket".to_owned(),
+        Some(Features { fips: true, .. }) => {
+            format!("the endpoint of AWS with \"fips\" in the region \"{region}\"")
+        }
+        Some(_) => format!("AWS in the region \"{region}\""),
+        None => return Ok(()),
+    }))
 }
 
 fn constant_name(bucket: &BucketSetting) -> Option<&'static [u8]> {
@@ -114,9 +140,7 @@ pub unsafe fn group(
 /// # Errors
 /// [`SetupError::Signed`] or [`SetupError::SignedArgument`].
 pub fn check_signed(settings: &Settings, written: &Written) -> Result<(), SetupError> {
-    if !matches!(settings.auth.as_deref(), Some(Auth::Sigv4 { .. })) {
-        return Ok(());
-    }
+    let Some(auth @ Auth::Signed { .. }) = settings.auth.as_deref() else { return Ok(()) };
     let mut names = written.headers.iter().map(|(name, _)| name);
     if let Some(name) = names.find(|name| is_signed(name.as_bytes(), settings)) {
         return Err(SetupError::Signed(format!("proxy_set_header {name}")));
@@ -125,7 +149,7 @@ pub fn check_signed(settings: &Settings, written: &Written) -> Result<(), SetupE
         return Err(SetupError::Signed("proxy_method".to_owned()));
     }
     let mut args = settings.pass_args.iter().flat_map(|args| args.iter());
-    match args.find(|name| is_amz(name)) {
+    match args.find(|name| is_amz(name) || auth.is_sigv2() && is_of_sigv2(name)) {
         Some(name) => Err(SetupError::SignedArgument(name.escape_ascii().to_string())),
         None => Ok(()),
     }
@@ -133,10 +157,18 @@ pub fn check_signed(settings: &Settings, written: &Written) -> Result<(), SetupE
 
 fn is_signed(header: &[u8], settings: &Settings) -> bool {
     let mut own = headers(settings).iter();
+    let of_sigv2: [&[u8]; 3] = [b"date", b"content-md5", b"content-type"];
+    let is_sigv2 = settings.auth.as_ref().is_some_and(|auth| auth.is_sigv2());
     header.eq_ignore_ascii_case(b"host")
         || header.eq_ignore_ascii_case(b"authorization")
         || is_amz(header)
+        || is_sigv2 && of_sigv2.iter().any(|name| header.eq_ignore_ascii_case(name))
         || own.any(|own| header.eq_ignore_ascii_case(own.name.as_bytes()))
+}
+
+/// Whether an argument is one of a URL with a Signature Version 2.
+fn is_of_sigv2(name: &[u8]) -> bool {
+    matches!(name, b"AWSAccessKeyId" | b"Expires" | b"Signature")
 }
 
 fn is_amz(name: &[u8]) -> bool {
@@ -150,15 +182,16 @@ mod tests {
     use super::*;
     use crate::nginx::constant;
     use crate::s3::auth::credentials::Credentials;
+    use crate::s3::auth::signer::Scheme;
     use crate::s3::auth::SigningKeys;
 
     fn signed(pass_args: &[&str]) -> Settings {
-        let credentials = Rc::new(Credentials::new("a", "b", None).ok().unwrap());
-        let auth = Auth::Sigv4 {
-            keys: SigningKeys::Fixed(credentials),
-            service: "s3".into(),
-            identity: "a".into(),
-        };
+        signed_by(Scheme::V4 { service: "s3".into() }, pass_args)
+    }
+
+    fn signed_by(scheme: Scheme, pass_args: &[&str]) -> Settings {
+        let keys = SigningKeys::Fixed(Rc::new(Credentials::new("a", "b", None).ok().unwrap()));
+        let auth = Auth::Signed { keys, scheme, identity: "a".into() };
         let pass_args = pass_args.iter().map(|arg| arg.as_bytes().into()).collect();
         Settings { auth: Some(Rc::new(auth)), pass_args: Some(pass_args), ..Settings::default() }
     }
@@ -177,5 +210,17 @@ mod tests {
         assert!(check_signed(&signed(&["X-AMZ-Date"]), &written).is_err());
         let written = Written { directives: vec!["proxy_method"], ..Written::default() };
         assert!(check_signed(&signed(&[]), &written).is_err());
+        // What only the older signature covers.
+        for name in [&b"date"[..], b"Content-Type", b"CONTENT-MD5"] {
+            let headers = vec![(constant(name), constant(b"x"))];
+            let written = Written { headers, ..Written::default() };
+            assert!(check_signed(&signed(&[]), &written).is_ok());
+            assert!(check_signed(&signed_by(Scheme::V2, &[]), &written).is_err());
+        }
+        for name in ["AWSAccessKeyId", "Signature", "Expires"] {
+            let written = Written::default();
+            assert!(check_signed(&signed(&[name]), &written).is_ok());
+            assert!(check_signed(&signed_by(Scheme::V2, &[name]), &written).is_err());
+        }
     }
 }

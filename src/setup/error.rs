@@ -38,6 +38,9 @@ pub enum SetupError {
          remove it"
     )]
     SignedArgument(String),
+    /// A signature that AWS refuses, whatever the key.
+    #[error("signs with \"sigv2\", which {0} does not take; use \"sigv4\"")]
+    Sigv2(String),
     /// A header with two values.
     #[error("sends its secret in the header \"{0}\", which \"s3_private_bucket_set_header\" sets too; remove that")]
     SecretHeader(Box<str>),

@@ -13,6 +13,7 @@ use crate::nginx::template::literal;
 use crate::request::own_variables::{header_name, HEADERS};
 use crate::request::variables::{AUTHORIZATION, CHOICE, SESSION, TOKEN};
 use crate::s3::answer::is_named;
+use crate::s3::auth::signer::Scheme;
 use crate::s3::auth::sigv4::{Header, UNSIGNED_PAYLOAD};
 use crate::s3::auth::{Auth, SigningKeys};
 use crate::s3::endpoint::Endpoint;
@@ -178,10 +179,15 @@ impl Plan<'_> {
         match auth {
             Auth::None => (),
             Auth::Secret(secret) => all.push((secret.header(), literal(secret.value()))),
-            Auth::Sigv4 { keys, .. } => {
+            Auth::Signed { keys, scheme, .. } => {
                 all.push(("Authorization", format!("${AUTHORIZATION}")));
-                all.push(("X-Amz-Date", "$s3_private_bucket_date".to_owned()));
-                all.push(("X-Amz-Content-Sha256", UNSIGNED_PAYLOAD.to_owned()));
+                match scheme {
+                    Scheme::V4 { .. } => {
+                        all.push(("X-Amz-Date", "$s3_private_bucket_date".to_owned()));
+                        all.push(("X-Amz-Content-Sha256", UNSIGNED_PAYLOAD.to_owned()));
+                    }
+                    Scheme::V2 => all.push(("Date", "$s3_private_bucket_http_date".to_owned())),
+                }
                 let token = match keys {
                     SigningKeys::Fixed(key) => key.session_token().map(literal),
                     SigningKeys::File { .. } | SigningKeys::Source(_) => Some(format!("${TOKEN}")),
@@ -367,12 +373,11 @@ mod tests {
         let (name, value) = kept.headers(&Auth::None, None).pop().unwrap();
         assert_eq!((name, &*value), ("X-S3-Private-Bucket-Choice", "$s3_private_bucket_choice"));
         let secret = Auth::Secret(Secret::new("Referer", b"a$b").ok().unwrap());
-        let credentials = Rc::new(Credentials::new("id", "key", Some("t$")).ok().unwrap());
-        let sigv4 = Auth::Sigv4 {
-            keys: SigningKeys::Fixed(credentials),
-            service: "s3".into(),
-            identity: "".into(),
+        let signed = |scheme| {
+            let credentials = Rc::new(Credentials::new("id", "key", Some("t$")).ok().unwrap());
+            Auth::Signed { keys: SigningKeys::Fixed(credentials), scheme, identity: "".into() }
         };
+        let (sigv4, sigv2) = (signed(Scheme::V4 { service: "s3".into() }), signed(Scheme::V2));
         for (auth, owner, expected) in [
             (&Auth::None, None, &[("Host", "h")][..]),
             (&Auth::None, Some("1"), &[("Host", "h"), ("X-Amz-Expected-Bucket-Owner", "1")]),
@@ -385,6 +390,16 @@ mod tests {
                     ("Authorization", "$s3_private_bucket_authorization"),
                     ("X-Amz-Date", "$s3_private_bucket_date"),
                     ("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD"),
+                    ("X-Amz-Security-Token", "t${s3_private_bucket_dollar}"),
+                ],
+            ),
+            (
+                &sigv2,
+                None,
+                &[
+                    ("Host", "h"),
+                    ("Authorization", "$s3_private_bucket_authorization"),
+                    ("Date", "$s3_private_bucket_http_date"),
                     ("X-Amz-Security-Token", "t${s3_private_bucket_dollar}"),
                 ],
             ),

@@ -24,7 +24,7 @@ use crate::nginx::value::Value;
 use crate::nginx::{resolver, Failed};
 use crate::s3::access_point::AccessPoint;
 use crate::s3::auth::credentials::Credentials;
-use crate::s3::auth::sigv4::Signer;
+use crate::s3::auth::signer::{Scheme, Signer};
 use crate::s3::auth::{Auth, Digest, Identity};
 use crate::s3::aws::{Asked, Features, NoEndpoint};
 use crate::s3::endpoint::{Addressing, Endpoint};
@@ -276,7 +276,7 @@ pub struct Work {
     pub resolved: Vec<(Box<str>, Resolved)>,
     /// The sources that locations use.
     pub sources: Vec<Rc<Source>>,
-    /// One signer for each key, region and service, so that each derives one key a day.
+    /// One signer for each key, region and way to sign, so that each derives one key a day.
     signers: Vec<Rc<Signer>>,
     /// The same of keys that are renewed.
     renewed: Vec<Rc<Renewed>>,
@@ -308,16 +308,16 @@ impl Work {
     }
 
     /// What a location signs with.
-    pub fn keys(&mut self, whose: &Resolved, region: &str, service: &str) -> Keys {
+    pub fn keys(&mut self, whose: &Resolved, region: &str, scheme: &Scheme) -> Keys {
         let source = match whose {
-            Resolved::Fixed(key, _) => return Keys::Fixed(self.signer(key, region, service)),
+            Resolved::Fixed(key, _) => return Keys::Fixed(self.signer(key, region, scheme)),
             Resolved::Source(source) => source,
         };
         self.uses(source);
-        match self.renewed.iter().find(|known| known.is_for(source, region, service)) {
+        match self.renewed.iter().find(|known| known.is_for(source, region, scheme)) {
             Some(known) => Keys::Renewed(known.clone()),
             None => {
-                let renewed = Rc::new(Renewed::new(source.clone(), region, service));
+                let renewed = Rc::new(Renewed::new(source.clone(), region, scheme));
                 self.renewed.push(renewed.clone());
                 Keys::Renewed(renewed)
             }
@@ -352,12 +352,12 @@ impl Work {
         }
     }
 
-    /// The signer for a key, a region and a service.
-    fn signer(&mut self, key: &Rc<Credentials>, region: &str, service: &str) -> Rc<Signer> {
-        match self.signers.iter().find(|signer| signer.is_for(key, region, service)) {
+    /// The signer for a key and a region.
+    fn signer(&mut self, key: &Rc<Credentials>, region: &str, scheme: &Scheme) -> Rc<Signer> {
+        match self.signers.iter().find(|signer| signer.is_for(key, region, scheme)) {
             Some(signer) => signer.clone(),
             None => {
-                let signer = Rc::new(Signer::new(key.clone(), region, service));
+                let signer = Rc::new(Signer::new(key.clone(), region, scheme));
                 self.signers.push(signer.clone());
                 signer
             }

@@ -16,7 +16,8 @@ use crate::credentials::source::Kind;
 use crate::location::{module, Signing};
 use crate::nginx::zone::{self, Tenant};
 use crate::nginx::Failed;
-use crate::s3::auth::sigv4::{Header, Signer};
+use crate::s3::auth::signer::{Scheme, Signer};
+use crate::s3::auth::sigv4::Header;
 use crate::s3::auth::{Auth, SigningKeys};
 use crate::s3::sources::MAX_ACCESS_KEY_ID;
 
@@ -63,7 +64,7 @@ pub unsafe fn whose(
     work: &mut Work,
     given: &Rc<Auth>,
 ) -> Result<(Rc<Auth>, Option<Resolved>), SetupError> {
-    let Auth::Sigv4 { keys, service, identity } = &**given else {
+    let Auth::Signed { keys, scheme, identity } = &**given else {
         return Ok((given.clone(), None));
     };
     let resolved = match keys {
@@ -78,7 +79,7 @@ pub unsafe fn whose(
         Resolved::Fixed(key, identity) => (SigningKeys::Fixed(key.clone()), identity.clone()),
         Resolved::Source(source) => (keys.clone(), source.description.clone()),
     };
-    Ok((Rc::new(Auth::Sigv4 { keys, service: service.clone(), identity }), Some(resolved)))
+    Ok((Rc::new(Auth::Signed { keys, scheme: scheme.clone(), identity }), Some(resolved)))
 }
 
 /// How a location's requests are signed, if they are.
@@ -89,9 +90,9 @@ pub fn signing(
     whose: Option<&Resolved>,
     scheme: &'static str,
 ) -> Option<Signing> {
-    let (Auth::Sigv4 { service, .. }, Some(whose)) = (auth, whose) else { return None };
+    let (Auth::Signed { scheme: how, .. }, Some(whose)) = (auth, whose) else { return None };
     let owner = settings.owner();
-    let keys = work.keys(whose, settings.region(), service);
+    let keys = work.keys(whose, settings.region(), how);
     // With all of them.
     let own = headers(settings).iter().map(|own| (&*own.name, Some(&b""[..])));
     let own: Vec<Header> = own.collect();
@@ -99,7 +100,7 @@ pub fn signing(
         Keys::Fixed(signer) => signer.authorization_len(owner.as_deref(), &own),
         Keys::Renewed(renewed) => {
             let region = settings.region();
-            let longest = Signer::longest_authorization(region, service, owner.as_deref(), &own);
+            let longest = Signer::longest_authorization(region, how, owner.as_deref(), &own);
             // In a file is what its operator wrote, whoever gave it.
             let more = match &renewed.source.kind {
                 Kind::File { first, .. } => first.access_key_id().len(),
@@ -110,5 +111,14 @@ pub fn signing(
     };
     let presigned_expires = settings.presigned_expires.unwrap_or(300);
     let presigned_text = presigned_expires.to_string();
-    Some(Signing { keys, authorization_len, owner, scheme, presigned_expires, presigned_text })
+    let signs_bucket = *how == Scheme::V2;
+    Some(Signing {
+        keys,
+        authorization_len,
+        signs_bucket,
+        owner,
+        scheme,
+        presigned_expires,
+        presigned_text,
+    })
 }

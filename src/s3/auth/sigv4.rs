@@ -15,13 +15,13 @@ use std::rc::Rc;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+pub(super) use canonical::merged;
 pub use canonical::Header;
-use canonical::{merged, names, Canonical};
+use canonical::{names, Canonical};
 use stamp::Stamp;
 
 use super::credentials::Credentials;
 use crate::s3::object::encode_argument;
-use crate::s3::sources::MAX_ACCESS_KEY_ID;
 use crate::s3::zeroed::Zeroed;
 
 /// The value of `x-amz-content-sha256`: the requests have no body.
@@ -62,6 +62,8 @@ pub struct Ask<'a> {
     pub method: Method,
     /// The `Host` header.
     pub host: &'a [u8],
+    /// The bucket, where its name stands in the host and not in the target, for signatures that have it.
+    pub bucket: Option<&'a [u8]>,
     /// The request target: the encoded path and the arguments, encoded and sorted by name.
     pub target: &'a [u8],
     /// The account that has to own the bucket (`x-amz-expected-bucket-owner`).
@@ -108,20 +110,6 @@ impl Signer {
     /// Whether this is the signer that [`Signer::new`] would make.
     pub fn is_for(&self, credentials: &Credentials, region: &str, service: &str) -> bool {
         *self.credentials == *credentials && self.scope == scope(region, service)
-    }
-
-    /// The length in bytes of what [`Signer::authorize`] writes at most, whatever the keys.
-    pub fn longest_authorization(
-        region: &str,
-        service: &str,
-        owner: Option<&str>,
-        own: &[Header],
-    ) -> usize {
-        let id = "A".repeat(MAX_ACCESS_KEY_ID);
-        let longest = Credentials::new(&id, "-", Some("-"));
-        longest.map_or(0, |keys| {
-            Signer::new(Rc::new(keys), region, service).authorization_len(owner, own)
-        })
     }
 
     /// The session token of the keys.
@@ -326,7 +314,7 @@ impl Signer {
 }
 
 /// That the requester pays, which no other value says ("GetObject", Amazon S3 API Reference).
-const PAYS: Header = ("x-amz-request-payer", Some(b"requester"));
+pub(super) const PAYS: Header = ("x-amz-request-payer", Some(b"requester"));
 
 const PRESIGNED_SIGNATURE: &[u8] = b"&X-Amz-Signature=";
 
@@ -335,7 +323,7 @@ fn scope(region: &str, service: &str) -> String {
 }
 
 /// The path and the query of a request target.
-fn split(target: &[u8]) -> (&[u8], &[u8]) {
+pub(super) fn split(target: &[u8]) -> (&[u8], &[u8]) {
     match target.iter().position(|&b| b == b'?') {
         Some(at) => (&target[..at], &target[at + 1..]),
         None => (target, b""),
@@ -470,6 +458,7 @@ mod tests {
         let ask = Ask {
             method: Method::Get,
             host: b"examplebucket.s3.amazonaws.com",
+            bucket: None,
             target: b"/test.txt",
             owner: None,
             headers: &[],
@@ -623,8 +612,14 @@ mod tests {
             };
             assert_eq!(text(signer.sign(&canonical, &stamp)), in_header, "{name}");
 
-            let ask =
-                Ask { method: Method::Get, host: b"", target: &wire, owner: None, headers: &[] };
+            let ask = Ask {
+                method: Method::Get,
+                host: b"",
+                bucket: None,
+                target: &wire,
+                owner: None,
+                headers: &[],
+            };
             let day = stamp.day();
             let query = signer.presigned_query(&ask, "3600", &day, stamp.as_bytes());
             canonical.query = &query;
@@ -758,7 +753,7 @@ mod tests {
             headers.push(PAYS);
             headers.truncate(own);
             let host = b"b.s3.example.com:9000";
-            let ask = Ask { method, host, target: &wire, owner, headers: &headers };
+            let ask = Ask { method, host, bucket: None, target: &wire, owner, headers: &headers };
             let ours = signer(&id, &secret, token.as_deref(), &region, &service);
             let stamp = Stamp::new(time);
             let theirs = by_aws(&ours, &region, &service, &ask, time, None);
@@ -776,6 +771,7 @@ mod tests {
         let ask = Ask {
             method: Method::Head,
             host: b"h",
+            bucket: None,
             target: b"/k?a=1",
             owner: Some("1"),
             headers: &[],
@@ -802,7 +798,14 @@ mod tests {
     #[test]
     fn nothing_is_written_by_half() {
         let (signer, stamp) = (doc_signer(), Stamp::new([2026, 11, 24, 0, 0, 0]));
-        let ask = Ask { method: Method::Get, host: b"h", target: b"/k", owner: None, headers: &[] };
+        let ask = Ask {
+            method: Method::Get,
+            host: b"h",
+            bucket: None,
+            target: b"/k",
+            owner: None,
+            headers: &[],
+        };
         let mut short = vec![0; signer.authorization_len(None, &[]) - 1];
         assert!(signer.authorize(&ask, &stamp, &mut short).is_err());
         let mut short = vec![0; signer.presigned_len(&ask, "1") - 1];

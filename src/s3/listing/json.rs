@@ -1,10 +1,8 @@
 //! A page as JSON: the form of nginx's autoindex, where folders have no time.
 
 use super::page::Page;
-use super::text::{four, month, push_json, push_number, two, Needs};
-use crate::s3::time::civil;
-
-const WEEKDAYS: [&[u8; 3]; 7] = [b"Sun", b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat"];
+use super::text::{push_json, push_number, Needs};
+use crate::s3::time::http_date;
 
 /// Appends the page.
 pub fn write(page: &Page, out: &mut Vec<u8>) {
@@ -21,25 +19,13 @@ pub fn write(page: &Page, out: &mut Vec<u8>) {
         };
         out.extend_from_slice(b"\", \"type\":\"file\"");
         if let Some(seconds) = file.mtime {
-            push_time(seconds, out);
+            out.extend_from_slice(b", \"mtime\":\"");
+            out.extend_from_slice(&http_date(seconds));
+            out.push(b'"');
         }
         out.extend_from_slice(b", \"size\":");
         push_number(file.size, 0, out);
         out.extend_from_slice(b" }");
     }
     out.extend_from_slice(b"\r\n]");
-}
-
-/// Appends the time as HTTP has it (RFC 9110, 5.6.7).
-fn push_time(seconds: i64, out: &mut Vec<u8>) {
-    let at = civil(seconds);
-    let [w1, w2, w3] = *WEEKDAYS[(at.weekday % 7) as usize];
-    let ([d1, d2], [m1, m2, m3], [y1, y2, y3, y4]) = (two(at.day), *month(at.month), four(at.year));
-    let ([h1, h2], [n1, n2], [s1, s2]) = (two(at.hour), two(at.minute), two(at.second));
-    out.extend_from_slice(b", \"mtime\":\"");
-    out.extend_from_slice(&[
-        w1, w2, w3, b',', b' ', d1, d2, b' ', m1, m2, m3, b' ', y1, y2, y3, y4, b' ', h1, h2, b':',
-        n1, n2, b':', s1, s2,
-    ]);
-    out.extend_from_slice(b" GMT\"");
 }
