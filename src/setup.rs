@@ -16,6 +16,7 @@ pub mod folders;
 pub mod groups;
 pub mod install;
 pub mod keep;
+pub mod names;
 pub mod own;
 pub mod peer;
 pub mod place;

@@ -13,6 +13,7 @@ use super::conditions::without_conditions;
 use super::error::SetupError;
 use super::folders;
 use super::keep::{keep_connections, keeps};
+use super::names::make_room;
 use super::own::{arguments, constant_headers, own_values};
 use super::proxy::{ignored_headers, Plan, CONDITIONS};
 use super::settings::{
@@ -379,6 +380,7 @@ unsafe fn write(
         for pair in pairs.iter().chain(&conditions) {
             proxy.set(cf, fresh, "proxy_set_header", pair)?;
         }
+        make_room(cf, proxy, (own, fresh), pairs.iter().map(|[name, _]| name.as_bytes()))?;
 
         // Of a TLS context of its own: see tls::share().
         let is_flag = |word| word == 1;
