@@ -1,7 +1,8 @@
 """A hostile look at what operators add to requests, at names that AWS has elsewhere, and at what Google's answers tell."""
 
 import pytest
-from harness import Authorization, Nginx, starter
+from botocore.loaders import Loader
+from harness import Authorization, Nginx, Recorder, make_cert, starter
 
 ID, SECRET = "AKIDEXAMPLE", "wJalr/XUtn+FEMI"
 KEYS = f"s3_private_bucket_auth sigv4 access_key_id={ID} secret_access_key=data:{SECRET};"
@@ -58,3 +59,219 @@ def test_headers_can_have_long_names(serve, origin, above):
     assert n.get("/l/k").status == 200 and origin.last().get(long) == "/l/k"
     Authorization(origin.last(), SECRET, ID, own=(long,))
     assert n.get("/s/k").status == 200 and origin.last().get(long) == "hush"
+
+
+# --- what goes in clear --------------------------------------------------------------------
+
+FAR = "s3_private_bucket_endpoint http://s3.example.com:9000;"
+IN_CLEAR = ('[warn]', '"s3_private_bucket" sends a customer\'s key (SSE-C) unencrypted to "http://s3.example.com:9000"; '
+            'use an https:// endpoint')  # fmt: skip
+
+
+@pytest.mark.parametrize("endpoint, name, value, warns", [
+    (FAR, "key", "hush", True),
+    (FAR, "Key", "$http_x", True),
+    (FAR, "key-MD5", "hush", False),
+    (FAR, "algorithm", "AES256", False),
+    (FAR, "key", "''", False),
+    ("s3_private_bucket_endpoint https://s3.example.com:9000;", "key", "hush", False),
+    ("s3_private_bucket_endpoint http://127.0.0.1:9000;", "key", "hush", False),
+    (FAR.replace(";", " upstream=near;"), "key", "hush", False),
+])  # fmt: skip
+@pytest.mark.parametrize("auth", [KEYS, "s3_private_bucket_auth none;"])
+def test_a_customers_key_in_clear_is_worth_a_warning(check, endpoint, name, value, warns, auth):
+    here = f"""resolver 127.0.0.1; upstream near {{ server 127.0.0.1:1; }} {auth} {endpoint}
+        s3_private_bucket_set_header {CUSTOMER}{name} {value};"""
+    # Who serves nothing sends nothing.
+    lines = check("location / { s3_private_bucket abc; } location /a/ { }", here)
+    assert [all(part in line for part in IN_CLEAR) for line in lines] == [True] * warns
+    assert not any("hush" in line for line in lines)
+
+
+# --- names that are not at the endpoint of a region ----------------------------------------
+
+ZONE = ('the directory bucket "{}" is at the endpoint of its zone; write "s3_private_bucket_endpoint '
+        'https://s3express-use1-az4.us-east-1.amazonaws.com" and "service=s3express"')  # fmt: skip
+ALIASES = {
+    "reports--use1-az4--x-s3": ZONE,
+    "point--use1-az4--xa-s3": ZONE,
+    "test-accessp-o0b1d075431d83bebde8xz5w8ijx1qzlbp3i3kuse10--op-s3":
+    '"{}" is an access point of S3 on Outposts, which are not served; use one of a region',
+    "mfzwi23gnjvgw.mrap":
+    '"{}" is a Multi-Region Access Point, which take signatures of version 4A only; use one of a region',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ALIASES)
+@pytest.mark.parametrize("endpoint", ["", "s3_private_bucket_endpoint aws;", "s3_private_bucket_endpoint aws dualstack;"])
+def test_names_of_other_endpoints_are_refused(check, name, endpoint):
+    (line,) = check(f"resolver 127.0.0.1; {KEYS} {endpoint} location / {{ s3_private_bucket {name}; }}")
+    assert f'"s3_private_bucket" cannot go to that "s3_private_bucket_endpoint": {ALIASES[name].format(name)} in' in line
+
+
+def test_names_of_other_endpoints_are_refused_where_they_are_variables(tmp_path, ca):
+    stub = Recorder(tls=make_cert(ca.parent, "stub", ["DNS:stub"]))
+    bucket = "s3_private_bucket $arg_b; proxy_ssl_verify off;"
+    with Nginx(
+        tmp_path / "n",
+        f"""location /aws/ {{ {bucket} s3_private_bucket_endpoint aws upstream=stub; }}
+        location /url/ {{ {bucket} s3_private_bucket_endpoint https://s3express-use1-az4.us-east-1.amazonaws.com upstream=stub; }}""",
+        f"upstream stub {{ server 127.0.0.1:{stub.port}; }} {KEYS}",
+    ) as n:
+        for name in ALIASES:
+            assert n.get(f"/aws/k?b={name}").status == 404
+            assert f'the bucket "{name}" is not at AWS\'s endpoint of its region' in n.error_log()
+        assert stub.requests == []
+        # As the SDK has it, where the endpoint is said.
+        name = next(iter(ALIASES))
+        assert n.get(f"/url/k?b={name}").status == 200
+        assert stub.last().get("Host") == f"{name}.s3express-use1-az4.us-east-1.amazonaws.com"
+        for name in ("abc-s3alias", "abc--ol-s3", "abc--table-s3", "x-s3", "mrap"):
+            assert n.get(f"/aws/k?b={name}").status == 200
+            assert stub.last().get("Host") == f"{name}.s3.us-east-1.amazonaws.com"
+    stub.close()
+
+
+# --- s3_private_bucket_set_arg -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("byte", ["%0d%0aX-Evil:1", "%0a", "%01", "%09", "%7f"])
+def test_an_argument_has_no_control_byte(serve, origin, byte):
+    """Some servers send response-* as headers, byte by byte."""
+    sets = """s3_private_bucket abc; s3_private_bucket_key k;
+        s3_private_bucket_set_arg response-content-disposition 'attachment; filename="$1"';"""
+    n = serve(f"""location ~ "(?s)^/m/(.*)$" {{ {sets} }}
+        location ~ "(?s)^/u/(.*)$" {{ {sets} return 302 $s3_private_bucket_presigned_url; }}""")
+    for place in "mu":
+        r = n.get(f"/{place}/a{byte}b")
+        assert (r.status, r.get("Location")) == (400, None)
+    assert not origin.requests
+    assert 'the value of the argument "response-content-disposition" has a control byte' in n.error_log()
+    assert n.get("/m/\xc3\xbc").status == 200 and n.get("/u/a").status == 302
+    assert origin.last().target == "/abc/k?response-content-disposition=attachment%3B%20filename%3D%22%C3%BC%22"
+
+
+@pytest.mark.parametrize("name, value, why", [
+    ("response-content-type", "'text/plain\nhush'", "its value has a control byte"),
+    ("$arg_n", "hush", "a name has no variables"),
+    ("abac", "hush", "with it S3 is asked for something else than the object"),
+])  # fmt: skip
+def test_arguments_that_cannot_be_set(check, name, value, why):
+    lines = check("", f"s3_private_bucket_set_arg {name} {value};")
+    assert f'"s3_private_bucket_set_arg" directive cannot set "{name}": {why}; remove it' in lines[0]
+    assert "hush" not in "".join(lines)
+
+
+def test_sub_resources_are_those_of_the_sdk(check):
+    """Arguments without a value that make another request of one."""
+    operations = Loader().load_service_model("s3", "service-2")["operations"]
+    queries = {o["http"]["requestUri"].partition("?")[2] for o in operations.values()}
+    words = {word for query in queries for word in query.split("&") if word and "=" not in word}
+    assert len(words) > 30
+    for word in sorted(words):
+        assert check("", f"s3_private_bucket_set_arg {word} x;"), word
+
+
+@pytest.mark.parametrize("setting, status", [
+    ("set_arg response-content-type text/plain", 502),
+    ("set_arg response-content-type $arg_t", 400),
+    ("set_arg response-content-type $arg_none", 502),
+    ("set_header x-amz-checksum-mode x", 502),
+    ("set_header x-amz-checksum-mode $arg_t", 400),
+    ("set_header x-amz-checksum-mode $arg_none", 502),
+    ("set_arg a 1; s3_private_bucket_pass_args t", 400),
+    ("set_arg a 1; s3_private_bucket_set_arg b ''; s3_private_bucket_pass_args c", 502),
+])  # fmt: skip
+def test_what_an_operator_adds_is_no_fault_of_clients(serve, origin, setting, status):
+    """Of a 400, operators have to hear."""
+    n = serve(f"location /m/ {{ s3_private_bucket abc; s3_private_bucket_{setting}; }}")
+    origin.answer = lambda r: (400, [], b"<Error><Code>InvalidRequest</Code></Error>")
+    assert n.get("/m/k?t=x").status == status
+    level = {400: "[info]", 502: "[error]"}[status]
+    assert any(level in line and "S3 answered 400 InvalidRequest" in line for line in n.error_log().splitlines())
+
+
+# --- variables -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["header_0", "header_7", "headers"])
+@pytest.mark.parametrize("sets", ["location /x/ {{ set ${} x; }}", "location /x/ {{ return 200 ${}; }}", "map $uri ${} {{ default x; }}"])
+def test_nobody_sets_the_variables_of_headers(check, name, sets):
+    """They would be sent in place of what is signed, and shared in the cache."""
+    name = f"s3_private_bucket_{name}"
+    place = sets.format(name)
+    location = f"location / {{ s3_private_bucket abc; s3_private_bucket_set_header x-amz-a $uri; {KEYS} }}"
+    server, http = (location + place, "") if "location" in place else (location, place)
+    lines = check(f"resolver 127.0.0.1; {server}", http)
+    assert f'"s3_private_bucket" keeps headers in the variable "${name}", which nothing else may use; remove it' in lines[0]
+
+
+# --- what answers tell ---------------------------------------------------------------------
+
+GOOGLE = [("Alt-Svc", 'h3=":443"; ma=2592000'), ("x-goog-hash", "crc32c=a"), ("X-GUploader-UploadID", "a")]
+
+
+def test_headers_of_google_are_dropped(serve, origin):
+    n = serve("""add_header Alt-Svc 'h3=":8443"';
+        location /m/ { s3_private_bucket abc; }
+        location /p/ { s3_private_bucket abc; s3_private_bucket_pass_headers alt-svc x-goog-*; }
+        location /e/ { s3_private_bucket abc; s3_private_bucket_errors pass; }
+        location /c/ { s3_private_bucket abc; proxy_cache z; proxy_cache_valid 200 1h; }""")
+    origin.answer = lambda r: (404 if "/e" in r.target else 200, [*GOOGLE, ("Age", "7"), ("Accept-Ranges", "bytes")], b"x")
+    names = {name.lower() for name, _ in GOOGLE}
+    for target, status, seen in [
+        # The site's own stays.
+        ("/m/k", 200, [("alt-svc", 'h3=":8443"')]),
+        ("/p/k", 200, [("alt-svc", GOOGLE[0][1]), ("alt-svc", 'h3=":8443"'), ("x-goog-hash", "crc32c=a")]),
+        ("/e/e", 404, []),
+        ("/c/k", 200, [("alt-svc", 'h3=":8443"')]),
+        ("/c/k", 200, [("alt-svc", 'h3=":8443"')]),
+    ]:
+        r = n.get(target)
+        assert r.status == status and r.get("Age") == "7"
+        found = [(k.lower(), v) for k, v in r.headers if k.lower() in names]
+        assert sorted(found) == sorted(seen), target
+
+
+# --- access points at AWS ------------------------------------------------------------------
+
+ARN = "arn:aws:s3:eu-west-1:123456789012:accesspoint/reports"
+
+
+@pytest.mark.parametrize("host", [
+    "s3.eu-west-1.amazonaws.com", "s3-eu-west-1.amazonaws.com", "s3.dualstack.eu-west-1.amazonaws.com", "s3-accelerate.amazonaws.com",
+    "bucket.vpce-1a2b-3c4d.s3.eu-west-1.vpce.amazonaws.com",
+])  # fmt: skip
+def test_access_points_are_not_at_the_endpoint_of_buckets(check, host):
+    """Where "reports-123456789012" is a bucket, of whoever made it."""
+    server = f"s3_private_bucket_endpoint https://{host}; location / {{ s3_private_bucket {ARN}; {KEYS} }}"
+    (line,) = check(f"resolver 127.0.0.1; {server}")
+    assert (f'"s3_private_bucket" has an access point, which is not at "{host}"; write "s3_private_bucket_endpoint aws", or the '
+            'URL of an endpoint for access points in') in line  # fmt: skip
+
+
+@pytest.mark.parametrize("host", [
+    "s3-accesspoint.eu-west-1.amazonaws.com", "s3-accesspoint-fips.dualstack.eu-west-1.amazonaws.com",
+    "accesspoint.vpce-1a2b-3c4d.s3.eu-west-1.vpce.amazonaws.com", "s3.example.com",
+])  # fmt: skip
+def test_access_points_are_at_their_endpoints(check, host):
+    server = f"s3_private_bucket_endpoint https://{host}; location / {{ s3_private_bucket {ARN}; {KEYS} }}"
+    assert check(f"resolver 127.0.0.1; {server}") == []
+
+
+def test_endpoints_of_all_partitions_are_known_by_their_url(tmp_path, ca):
+    """As AWS's: with the bucket in the host name, and a backslash in keys."""
+    stub = Recorder(tls=make_cert(ca.parent, "stub", ["DNS:stub"]))
+    hosts = [f"s3.region-1.{suffix}" for suffix in (
+        "amazonaws.com", "amazonaws.com.cn", "amazonaws.eu", "c2s.ic.gov", "sc2s.sgov.gov", "cloud.adc-e.uk", "csp.hci.ic.gov")]
+    hosts.append("s3.amazonaws.eu.example.com")
+    locations = (f"""location /{i}/ {{
+        s3_private_bucket abc; s3_private_bucket_endpoint https://{host} upstream=stub; proxy_ssl_verify off;
+    }}""" for i, host in enumerate(hosts))  # fmt: skip
+    with Nginx(tmp_path / "n", "".join(locations), f"upstream stub {{ server 127.0.0.1:{stub.port}; }} {KEYS}") as n:
+        for i, host in enumerate(hosts[:-1]):
+            assert n.get(f"/{i}/a%5Cb").status == 200
+            assert (stub.last().get("Host"), stub.last().target) == (f"abc.{host}", "/a%5Cb")
+        assert n.get("/7/a%5Cb").status == 400 and n.get("/7/a").status == 200
+        assert (stub.last().get("Host"), stub.last().target) == (hosts[-1], "/abc/a")
+    stub.close()

@@ -1,21 +1,24 @@
 //! What S3 answers, and what of it clients see.
 
 /// Returns whether a response header is kept from clients: one of those that only S3 servers send (Amazon's,
-/// and those of Ceph's RADOS gateway, MinIO and SeaweedFS), that steer nginx, or by which whoever can write an
-/// object would act for the site; unless a pattern of `pass` names it (see [`is_named`]).
+/// and those of Ceph's RADOS gateway, Google, MinIO and SeaweedFS), that speak of S3's host as if it were the site's
+/// (`Alt-Svc`), that steer nginx, or by which whoever can write an object would act for the site; unless a pattern of `pass` names it (see [`is_named`]).
 #[inline]
 pub fn is_hidden(name: &[u8], pass: &[Box<[u8]>]) -> bool {
     // By its first letter: this is asked for each header of each response.
     let first = name.first().map_or(0, |first| first | 0x20);
-    matches!(first, b'x' | b's' | b'r' | b'w') && is_hidden_behind(first, name, pass)
+    matches!(first, b'x' | b's' | b'r' | b'w' | b'a') && is_hidden_behind(first, name, pass)
 }
 
 /// [`is_hidden`] for a header that begins with one of the letters.
 fn is_hidden_behind(first: u8, name: &[u8], pass: &[Box<[u8]>]) -> bool {
     let hidden: &[&[u8]] = match first {
-        b'x' => &[b"x-amz-*", b"x-rgw-*", b"x-minio-*", b"x-accel-*"],
+        b'x' => {
+            &[b"x-amz-*", b"x-rgw-*", b"x-minio-*", b"x-goog-*", b"x-guploader-*", b"x-accel-*"]
+        }
         b's' => &[b"seaweed-*", b"set-cookie"],
         b'r' => &[b"refresh"],
+        b'a' => &[b"alt-svc"],
         _ => &[b"www-authenticate"],
     };
     hidden.iter().any(|pattern| matches(name, pattern)) && !is_named(name, pass)
@@ -227,6 +230,12 @@ mod tests {
             ("set-cookie2", false),
             ("Refresh", true),
             ("WWW-Authenticate", true),
+            ("X-Goog-Hash", true),
+            ("x-guploader-uploadid", true),
+            ("Alt-Svc", true),
+            ("alt-svc-2", false),
+            ("Age", false),
+            ("Accept-Ranges", false),
             ("", false),
         ] {
             assert_eq!(is_hidden(name.as_bytes(), &pass), hidden, "{name}");
