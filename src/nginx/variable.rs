@@ -77,14 +77,24 @@ pub unsafe fn used<'a>(cf: *mut ngx_conf_t) -> impl Iterator<Item = &'a [u8]> {
     variables.iter().map(|variable| unsafe { super::bytes(variable.name) })
 }
 
-/// Whether a variable of exactly that name was added.
+/// The names of the variables that were added, by modules and by the configuration.
 ///
 /// # Safety
 /// `cf` is nginx's context, before its variables are resolved.
-pub unsafe fn exists(cf: *mut ngx_conf_t, name: &[u8]) -> bool {
+pub unsafe fn added<'a>(cf: *mut ngx_conf_t) -> impl Iterator<Item = &'a [u8]> {
     // SAFETY: the names are there until then.
     let known: &[ngx_hash_key_t] = unsafe { elements(&(*main(cf).variables_keys).keys) };
-    known.iter().any(|known| known.key.as_bytes() == name)
+    // SAFETY: they live as long as the configuration.
+    known.iter().map(|known| unsafe { super::bytes(known.key) })
+}
+
+/// Whether a variable of exactly that name was added.
+///
+/// # Safety
+/// As for [`added`].
+pub unsafe fn exists(cf: *mut ngx_conf_t, name: &[u8]) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { added(cf) }.any(|known| known == name)
 }
 
 /// Answers a variable: with a value, which the request's pool or the configuration has, or with

@@ -3,8 +3,9 @@
 use ngx::ffi::ngx_conf_t;
 use thiserror::Error;
 
+use super::own_variables::is_of_headers;
 use super::variables::{AUTHORIZATION, CAPTURE, CHOICE, PREFIX, SESSION, TOKEN};
-use crate::nginx::variable::{exists, used};
+use crate::nginx::variable::{added, exists, used};
 
 /// A name in the configuration that it may not have.
 #[derive(Debug, Error)]
@@ -17,6 +18,9 @@ pub enum NameError {
         "keeps session tokens in the variable \"${TOKEN}\", which nothing else may use; remove it"
     )]
     Token,
+    /// A directive that would set or show headers of the operator's own: what is signed would not be what is sent.
+    #[error("keeps headers in the variable \"${0}\", which nothing else may use; remove it")]
+    Header(String),
     /// A directive that would choose for a request that is not built, or a connection that is not made.
     #[error(
         "chooses connections with the variable \"${0}\", which nothing else may use; remove it"
@@ -40,6 +44,9 @@ pub enum NameError {
 pub unsafe fn check_names(cf: *mut ngx_conf_t) -> Result<(), NameError> {
     // SAFETY: the caller's promise.
     unsafe {
+        if let Some(name) = used(cf).chain(added(cf)).find(|name| is_of_headers(name)) {
+            return Err(NameError::Header(name.escape_ascii().to_string()));
+        }
         for name in used(cf) {
             if name == AUTHORIZATION.as_bytes() {
                 return Err(NameError::Authorization);

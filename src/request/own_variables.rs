@@ -20,6 +20,13 @@ pub fn header_name(nth: usize) -> String {
     format!("{PREFIX}header_{nth}")
 }
 
+/// Whether this is the name of a variable that [`add_headers`] may add.
+pub fn is_of_headers(name: &[u8]) -> bool {
+    let rest = name.strip_prefix(PREFIX.as_bytes()).unwrap_or_default();
+    let nth = rest.strip_prefix(b"header_").unwrap_or_default();
+    name == HEADERS.as_bytes() || !nth.is_empty() && nth.iter().all(u8::is_ascii_digit)
+}
+
 /// Adds the variables of so many headers of the operator's own, unless they are there.
 ///
 /// # Errors
