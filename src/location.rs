@@ -14,6 +14,7 @@ use crate::nginx::http_core::Regex;
 use crate::nginx::value::{Capture, Value};
 use crate::nginx::Handler;
 use crate::s3::auth::Auth;
+use crate::s3::aws::Features;
 use crate::s3::endpoint::Addressing;
 use crate::s3::reported::Reported;
 
@@ -87,8 +88,8 @@ pub struct Serving {
     pub host: Host,
     pub addressing: Addressing,
     pub is_aws: bool,
-    /// Whether the endpoint takes no bucket with a dot in its name.
-    pub accelerates: bool,
+    /// Which of AWS's own endpoints is asked, if one of them is.
+    pub features: Option<Features>,
     /// The query arguments that requests may have, in the order in which they are signed.
     pub pass_args: Rc<[Box<[u8]>]>,
     /// `s3_private_bucket_set_arg`: which of `pass_args`, and its value.

@@ -34,6 +34,7 @@ def buckets(region):
         "example-bucket",
         "example.bucket",
         "reports-1234567890abcdefghijklmnopqrst-s3alias",
+        "reports-1234567890abcdefghijklmnopqrst--ol-s3",
         f"arn:{partition}:s3:{region}:123456789012:accesspoint/reports",
         f"arn:{partition}:s3:{other}:123456789012:accesspoint:reports",
     ]

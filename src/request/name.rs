@@ -11,6 +11,7 @@ use crate::location::{Host, Serving};
 use crate::nginx::pool::concat;
 use crate::nginx::value::set_captures;
 use crate::nginx::{bytes, constant};
+use crate::s3::aws::elsewhere;
 use crate::s3::endpoint::is_bucket_name;
 use crate::s3::object::{has_empty_segment, key_in_uri, without_slash, Key, KeyError, Target};
 
@@ -46,7 +47,7 @@ pub unsafe fn name_object<'a>(
 /// The bucket's name, the `Host` header, and whether the name is in that.
 ///
 /// # Errors
-/// [`Refusal::Bucket`] for a name that is none.
+/// [`Refusal::Bucket`] for a name that is none, and others for one that is not at the endpoint.
 ///
 /// # Safety
 /// `r` is a valid request of a location with this `serving`, and outlives the result.
@@ -65,8 +66,13 @@ pub unsafe fn bucket(
                 if !is_bucket_name(name.as_bytes()) {
                     return Err(Refusal::Bucket(name));
                 }
-                if serving.accelerates && name.as_bytes().contains(&b'.') {
-                    return Err(Refusal::Dot(name));
+                if let Some(features) = serving.features {
+                    if elsewhere(name.as_bytes()).is_some() {
+                        return Err(Refusal::Elsewhere(name));
+                    }
+                    if features.accelerate && name.as_bytes().contains(&b'.') {
+                        return Err(Refusal::Dot(name));
+                    }
                 }
                 name
             }

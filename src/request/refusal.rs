@@ -37,6 +37,12 @@ pub enum Refusal {
         .0.as_bytes().escape_ascii()
     )]
     DirectoryBucket(ngx_str_t),
+    /// A name that AWS has elsewhere.
+    #[error(
+        "the bucket \"{}\" is not at AWS's endpoint of its region",
+        .0.as_bytes().escape_ascii()
+    )]
+    Elsewhere(ngx_str_t),
     /// A name that an accelerated endpoint does not take.
     #[error(
         "the bucket name \"{}\" has a dot, which \"accelerate\" does not take",
@@ -53,6 +59,9 @@ pub enum Refusal {
          location"
     )]
     NotSigned,
+    /// A value of the operator's own argument with a byte that would be a header's end.
+    #[error("the value of the argument \"{}\" has a control byte", .0.as_bytes().escape_ascii())]
+    Argument(ngx_str_t),
     /// A value of the operator's own header with a byte that no header has.
     #[error("the value of the header \"{0}\" has a control byte")]
     Header(ngx_str_t),
@@ -84,7 +93,9 @@ impl Refusal {
     pub fn status(&self) -> ngx_int_t {
         let status = match self {
             Refusal::Method => NGX_HTTP_NOT_ALLOWED,
-            Refusal::NoMethod | Refusal::After(_) | Refusal::Header(_) => NGX_HTTP_BAD_REQUEST,
+            Refusal::NoMethod | Refusal::After(_) | Refusal::Argument(_) | Refusal::Header(_) => {
+                NGX_HTTP_BAD_REQUEST
+            }
             Refusal::Key(KeyError::Empty | KeyError::TooLong | KeyError::OtherWord) => {
                 NGX_HTTP_NOT_FOUND
             }
@@ -93,6 +104,7 @@ impl Refusal {
             ) => NGX_HTTP_BAD_REQUEST,
             Refusal::Bucket(_)
             | Refusal::DirectoryBucket(_)
+            | Refusal::Elsewhere(_)
             | Refusal::Dot(_)
             | Refusal::Prefix(_) => NGX_HTTP_NOT_FOUND,
             Refusal::Keys(_) => NGX_HTTP_SERVICE_UNAVAILABLE,
@@ -119,9 +131,11 @@ impl Refusal {
             | Refusal::NoMethod
             | Refusal::Key(_)
             | Refusal::After(_)
+            | Refusal::Argument(_)
             | Refusal::Header(_) => NGX_LOG_INFO,
             Refusal::Bucket(_)
             | Refusal::DirectoryBucket(_)
+            | Refusal::Elsewhere(_)
             | Refusal::Dot(_)
             | Refusal::Prefix(_) => NGX_LOG_ERR,
             Refusal::NotSigned | Refusal::HeaderInUrl(_) | Refusal::Keys(_) | Refusal::Nginx => {

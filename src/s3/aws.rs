@@ -39,6 +39,33 @@ pub enum Asked<'a> {
     AccessPoint,
 }
 
+/// What AWS does not serve at the endpoint of a region, by the names that are kept for it ("General purpose bucket naming rules",
+/// S3 User Guide; the endpoint rules of AWS's SDKs).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Elsewhere<'a> {
+    /// A directory bucket, or an access point of one, in this zone.
+    Zone(&'a [u8]),
+    /// An access point of S3 on Outposts.
+    Outposts,
+    /// A Multi-Region Access Point.
+    MultiRegion,
+}
+
+/// Looks whether a valid bucket's name is kept for what is elsewhere.
+pub fn elsewhere(name: &[u8]) -> Option<Elsewhere<'_>> {
+    if name.ends_with(b".mrap") {
+        return Some(Elsewhere::MultiRegion);
+    }
+    // Most names have no such end.
+    let rest = name.strip_suffix(b"-s3")?;
+    if rest.ends_with(b"--op") {
+        return Some(Elsewhere::Outposts);
+    }
+    let rest = rest.strip_suffix(b"--x").or_else(|| rest.strip_suffix(b"--xa"))?;
+    let zone = rest.windows(2).rposition(|pair| pair == b"--").map_or(rest, |at| &rest[at + 2..]);
+    Some(Elsewhere::Zone(zone))
+}
+
 /// An endpoint that AWS does not have.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum NoEndpoint {
@@ -59,6 +86,23 @@ pub enum NoEndpoint {
         "\"accelerate\" needs a bucket without a dot in its name, which \"{0}\" has; remove it"
     )]
     Dot(String),
+    /// One of [`Elsewhere`].
+    #[error(
+        "the directory bucket \"{name}\" is at the endpoint of its zone; write \"s3_private_bucket_endpoint {url}\" and \
+         \"service=s3express\""
+    )]
+    Zone { name: String, url: String },
+    /// Likewise.
+    #[error(
+        "\"{0}\" is an access point of S3 on Outposts, which are not served; use one of a region"
+    )]
+    Outposts(String),
+    /// Likewise.
+    #[error(
+        "\"{0}\" is a Multi-Region Access Point, which take signatures of version 4A only; use one of a \
+         region"
+    )]
+    MultiRegion(String),
     /// Access points have hosts of their own.
     #[error("\"accelerate\" is for buckets, and not for access points; remove it")]
     AccessPoint,
@@ -94,6 +138,9 @@ impl Features {
         addressing: Option<Addressing>,
         asked: Asked,
     ) -> Result<(), NoEndpoint> {
+        if let Asked::Bucket(name) = asked {
+            is_here(region, name)?;
+        }
         if self.fips && *partition(region) == CHINA {
             return Err(NoEndpoint::Fips(region.to_owned()));
         }
@@ -112,9 +159,43 @@ impl Features {
     }
 }
 
+fn is_here(region: &str, bucket: &[u8]) -> Result<(), NoEndpoint> {
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    Err(match elsewhere(bucket) {
+        None => return Ok(()),
+        Some(Elsewhere::Outposts) => NoEndpoint::Outposts(text(bucket)),
+        Some(Elsewhere::MultiRegion) => NoEndpoint::MultiRegion(text(bucket)),
+        Some(Elsewhere::Zone(zone)) => {
+            let suffix = partition(region).suffix;
+            let url = format!("https://s3express-{}.{region}.{suffix}", text(zone));
+            NoEndpoint::Zone { name: text(bucket), url }
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_tell_what_is_elsewhere() {
+        for (name, expected) in [
+            ("a--use1-az4--x-s3", Some(Elsewhere::Zone(b"use1-az4"))),
+            ("a--b--usw2-lax1-az1--xa-s3", Some(Elsewhere::Zone(b"usw2-lax1-az1"))),
+            ("a--x-s3", Some(Elsewhere::Zone(b"a"))),
+            ("point-o0b1d--op-s3", Some(Elsewhere::Outposts)),
+            ("mfzwi23gnjvgw.mrap", Some(Elsewhere::MultiRegion)),
+            ("a--ol-s3", None),
+            ("a--table-s3", None),
+            ("a-s3alias", None),
+            ("a-x-s3", None),
+            ("a--x-s3-b", None),
+            ("-s3", None),
+            ("mrap", None),
+        ] {
+            assert_eq!(elsewhere(name.as_bytes()), expected, "{name}");
+        }
+    }
 
     fn features(words: &str) -> Features {
         Features {

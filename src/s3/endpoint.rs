@@ -4,6 +4,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use thiserror::Error;
 
+use super::partition::is_host_of_aws;
+
 /// Why an endpoint URL is refused.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum EndpointError {
@@ -85,7 +87,7 @@ impl Endpoint {
             https,
             host: host.to_owned(),
             port: port.filter(|&p| p != own),
-            is_aws: host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn"),
+            is_aws: is_host_of_aws(host),
         })
     }
 
@@ -97,6 +99,12 @@ impl Endpoint {
     /// Whether the host is one of AWS's own.
     pub fn is_aws(&self) -> bool {
         self.is_aws
+    }
+
+    /// Whether the host is one of AWS's own that is not for access points: behind a name it is for buckets.
+    pub fn is_for_buckets_alone(&self) -> bool {
+        let mut labels = self.host.split('.');
+        self.is_aws && !labels.any(|l| l == "accesspoint" || l.starts_with("s3-accesspoint"))
     }
 
     /// Whether the host is an address, so that there is no name to resolve.

@@ -23,10 +23,12 @@ const OF_LISTINGS: [&str; 11] = [
 const OF_SIGNATURES: [&str; 3] = ["awsaccesskeyid", "expires", "signature"];
 
 /// Sub-resources, likewise.
-const SUB_RESOURCES: [&str; 37] = [
+const SUB_RESOURCES: [&str; 42] = [
+    "abac",
     "accelerate",
     "acl",
     "analytics",
+    "annotation",
     "append",
     "attributes",
     "cors",
@@ -38,7 +40,10 @@ const SUB_RESOURCES: [&str; 37] = [
     "lifecycle",
     "location",
     "logging",
+    "metadataannotationtable",
     "metadataconfiguration",
+    "metadatainventorytable",
+    "metadatajournaltable",
     "metadatatable",
     "metrics",
     "notification",
@@ -68,7 +73,9 @@ const SUB_RESOURCES: [&str; 37] = [
 /// Sub-resources make another request of one for an object ("Actions", Amazon S3 API Reference).
 pub fn argument_fault(name: &str) -> Option<&'static str> {
     let name = name.to_ascii_lowercase();
-    if name.starts_with("x-amz-") || OF_SIGNATURES.contains(&name.as_str()) {
+    if name.contains('$') {
+        Some("a name has no variables")
+    } else if name.starts_with("x-amz-") || OF_SIGNATURES.contains(&name.as_str()) {
         Some("S3 takes it for a signature")
     } else if OF_LISTINGS.contains(&name.as_str()) {
         Some("it is an argument of listings")
@@ -117,6 +124,12 @@ pub fn header_fault(name: &str) -> Option<&'static str> {
     }
 }
 
+/// Whether an argument can have this decoded value. One with a control byte it cannot: servers send `response-*` as headers,
+/// some of them byte by byte.
+pub fn is_argument_value(value: &[u8]) -> bool {
+    !value.iter().any(u8::is_ascii_control)
+}
+
 /// A header's value as it is sent and signed: without white space at its ends, and with one space where there
 /// are several, which is what servers compute the signature of. `None` for one with a control byte.
 pub fn header_value(value: &[u8]) -> Option<Cow<'_, [u8]>> {
@@ -130,6 +143,9 @@ pub fn header_value(value: &[u8]) -> Option<Cow<'_, [u8]>> {
         Some(value.into())
     }
 }
+
+/// The header with the key that S3 decrypts an object with (SSE-C).
+pub const CUSTOMER_KEY: &str = "x-amz-server-side-encryption-customer-key";
 
 /// Whether a header says how S3 decrypts an object (SSE-C): what a URL cannot, as S3 wants it in a header.
 pub fn is_decrypting(name: &str) -> bool {
@@ -145,10 +161,21 @@ mod tests {
         for name in ["versionId", "partNumber", "response-content-type", "x-id", "x"] {
             assert_eq!(argument_fault(name), None, "{name}");
         }
-        for name in
-            ["X-Amz-Date", "x-amz-security-token", "list-type", "acl", "uploadId", "ACL", "Expires"]
-        {
+        for name in [
+            "X-Amz-Date",
+            "x-amz-security-token",
+            "list-type",
+            "acl",
+            "uploadId",
+            "ACL",
+            "Expires",
+            "a$b",
+        ] {
             assert!(argument_fault(name).is_some(), "{name}");
+        }
+        assert!(is_argument_value("a \u{fc}".as_bytes()) && is_argument_value(b"\xff"));
+        for value in ["a\r\nb", "\t", "\0", "\x7f"] {
+            assert!(!is_argument_value(value.as_bytes()), "{value:?}");
         }
     }
 

@@ -33,9 +33,27 @@ pub fn partition(region: &str) -> &'static Partition {
     OTHERS.iter().find(|other| region.starts_with(other.regions)).unwrap_or(&AWS)
 }
 
+/// Whether a lower-case host is one of AWS's own.
+pub fn is_host_of_aws(host: &str) -> bool {
+    let is_below = |partition: &Partition| {
+        host.strip_suffix(partition.suffix).is_some_and(|name| name.ends_with('.'))
+    };
+    OTHERS.iter().chain([&AWS]).any(is_below)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hosts_of_all_partitions_are_known() {
+        for host in ["s3.amazonaws.com", "a.amazonaws.com.cn", "s3.eusc-de-east-1.amazonaws.eu"] {
+            assert!(is_host_of_aws(host), "{host}");
+        }
+        for host in ["amazonaws.com", "xamazonaws.com", "amazonaws.com.example.com", "s3.c2s.gov"] {
+            assert!(!is_host_of_aws(host), "{host}");
+        }
+    }
 
     #[test]
     fn regions_tell_their_partition() {

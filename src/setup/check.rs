@@ -12,6 +12,7 @@ use crate::nginx::upstream::{self, is_local};
 use crate::s3::auth::Auth;
 use crate::s3::aws::Features;
 use crate::s3::endpoint::{is_directory_bucket, Addressing, Endpoint};
+use crate::s3::own::CUSTOMER_KEY;
 
 /// Checks a location's directives, and warns of a secret that travels in clear.
 ///
@@ -62,13 +63,15 @@ pub unsafe fn check(cf: *mut ngx_conf_t, settings: &Settings) -> Result<(), Setu
             unsafe { log::of_location(cf, NGX_LOG_WARN, warning, &settings.bucket.place()) };
         }
     }
-    if matches!(**auth, Auth::Secret(_)) && !endpoint.https && !local {
-        let warning = format!(
-            "sends its secret unencrypted to \"http://{}\"; use an https:// endpoint",
-            endpoint.authority()
-        );
-        // SAFETY: the caller's promise.
-        unsafe { log::of_location(cf, NGX_LOG_WARN, warning, &settings.bucket.place()) };
+    if !endpoint.https && !local {
+        for what in in_clear(auth, settings) {
+            let warning = format!(
+                "sends {what} unencrypted to \"http://{}\"; use an https:// endpoint",
+                endpoint.authority()
+            );
+            // SAFETY: the caller's promise.
+            unsafe { log::of_location(cf, NGX_LOG_WARN, warning, &settings.bucket.place()) };
+        }
     }
     Ok(())
 }
@@ -89,6 +92,14 @@ fn check_sigv2(settings: &Settings, endpoint: &Endpoint) -> Result<(), SetupErro
     }))
 }
 
+/// What of a location's requests is nobody's to see.
+fn in_clear<'a>(auth: &Auth, settings: &'a Settings) -> impl Iterator<Item = &'static str> + 'a {
+    let secret = matches!(auth, Auth::Secret(_)).then_some("its secret");
+    let mut own = headers(settings).iter().filter(|own| own.value.constant() != Some(b""));
+    let key = own.any(|own| *own.name == *CUSTOMER_KEY).then_some("a customer's key (SSE-C)");
+    secret.into_iter().chain(key)
+}
+
 fn constant_name(bucket: &BucketSetting) -> Option<&'static [u8]> {
     match bucket {
         BucketSetting::On(bucket, _) => bucket.name.constant(),
@@ -103,6 +114,9 @@ fn check_names(settings: &Settings, endpoint: &Endpoint) -> Result<(), SetupErro
         Some(Addressing::Path) if is_access_point => Err(SetupError::AccessPointPath),
         _ if is_access_point && endpoint.is_address() => {
             Err(SetupError::AccessPointAddress(endpoint.host.clone()))
+        }
+        _ if is_access_point && endpoint.is_for_buckets_alone() => {
+            Err(SetupError::AccessPointUrl(endpoint.host.clone()))
         }
         Some(Addressing::Virtual) if endpoint.is_address() => {
             Err(SetupError::Address(endpoint.host.clone()))

@@ -82,6 +82,12 @@ pub enum SetupError {
         "cannot put the access point before the address \"{0}\"; use an endpoint with a host name"
     )]
     AccessPointAddress(String),
+    /// A bucket of the access point's name could be anybody's.
+    #[error(
+        "has an access point, which is not at \"{0}\"; write \"s3_private_bucket_endpoint aws\", or the URL of an \
+         endpoint for access points"
+    )]
+    AccessPointUrl(String),
     /// A prefix that servers read differently.
     #[error(
         "has the prefix \"{0}\" with a backslash, which only AWS's own endpoints do not take for a slash; \

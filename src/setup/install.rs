@@ -262,7 +262,7 @@ fn serving(
         host: found.host,
         addressing: settings.addressing(),
         is_aws: endpoint.is_aws(),
-        accelerates: settings.features().is_some_and(|features| features.accelerate),
+        features: settings.features(),
         pass_args,
         set_args,
         set_headers: settings.set_headers.clone().unwrap_or_default(),
