@@ -38,7 +38,7 @@ pub const fn constant(text: &'static [u8]) -> ngx_str_t {
 }
 
 /// A string of nginx for text that lives longer.
-pub fn borrowed(text: &str) -> ngx_str_t {
+pub fn borrowed(text: &[u8]) -> ngx_str_t {
     ngx_str_t { len: text.len(), data: text.as_ptr().cast_mut() }
 }
 

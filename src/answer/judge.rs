@@ -24,6 +24,7 @@ use crate::nginx::upstream::is_stored;
 use crate::request::asked::{has_condition, sent_method};
 use crate::request::error_code::remember;
 use crate::request::object::{object_mut, Object};
+use crate::request::own::adds_what_differs;
 use crate::s3::answer::{blames_keys, cached_code, verdict, Class, Verdict};
 use crate::s3::auth::sigv4::Method;
 use crate::s3::error_body::{ErrorBody, Framing};
@@ -243,7 +244,7 @@ pub unsafe fn decide(
     // SAFETY: the caller's promise.
     unsafe {
         // Of all others it makes no difference.
-        let carries = status == 400 && carries_more_than_a_key(r, object);
+        let carries = status == 400 && carries_more_than_a_key(r, serving, object);
         let shown = verdict(status, code, carries)?;
         let redirect = shown.class == Class::Missing && is_to_get_a_slash(r, serving, object);
         Some(if redirect { Verdict { status: 301, ..shown } } else { shown })
@@ -251,11 +252,15 @@ pub unsafe fn decide(
 }
 
 /// Whether something that the client says went to S3 beside the key.
-unsafe fn carries_more_than_a_key(r: *mut ngx_http_request_t, object: &Object) -> bool {
+unsafe fn carries_more_than_a_key(
+    r: *mut ngx_http_request_t,
+    serving: &Serving,
+    object: &Object,
+) -> bool {
     // SAFETY: r is a valid request. Where its answer is stored, nginx asks for the whole object.
     unsafe {
         let stored = (*r).upstream.as_ref().is_some_and(is_stored);
-        object.uri.as_bytes().contains(&b'?') || !stored && has_condition(r)
+        adds_what_differs(serving, object) || !stored && has_condition(r)
     }
 }
 

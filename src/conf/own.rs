@@ -5,10 +5,12 @@ use std::rc::Rc;
 use super::error::ConfError;
 use super::given::{text, Given};
 use crate::location::Own;
-use crate::s3::own::{argument_fault, header_fault, header_value};
+use crate::s3::own::{argument_fault, header_fault, header_value, is_argument_value};
 
 /// A level's list of what is set, sorted by name; `None` where there is none.
 type List = Option<Rc<Vec<Own>>>;
+
+const CONTROL: &str = "its value has a control byte";
 
 /// `s3_private_bucket_set_arg`
 pub fn argument(to: &mut List, given: &Given) -> Result<(), ConfError> {
@@ -18,6 +20,9 @@ pub fn argument(to: &mut List, given: &Given) -> Result<(), ConfError> {
     }
     if let Some(why) = argument_fault(name) {
         return Err(ConfError::Name { name: name.to_owned(), why });
+    }
+    if !is_argument_value(given.args[1].as_bytes()) {
+        return Err(ConfError::Name { name: name.to_owned(), why: CONTROL });
     }
     insert(to, name, given)
 }
@@ -30,7 +35,7 @@ pub fn header(to: &mut List, given: &Given) -> Result<(), ConfError> {
         return Err(ConfError::Name { name: name.to_owned(), why });
     }
     if header_value(given.args[1].as_bytes()).is_none() {
-        return Err(ConfError::Name { name: name.to_owned(), why: "its value has a control byte" });
+        return Err(ConfError::Name { name: name.to_owned(), why: CONTROL });
     }
     insert(to, name, given)
 }

@@ -10,15 +10,15 @@ use super::refusal::Refusal;
 use crate::location::{Own, Serving};
 use crate::nginx::pool::concat;
 use crate::nginx::value::Value;
-use crate::nginx::{borrowed, bytes, Failed};
+use crate::nginx::{borrowed, bytes};
 use crate::s3::auth::digest;
 use crate::s3::auth::sigv4::Header;
-use crate::s3::own::header_value;
+use crate::s3::own::{header_value, is_argument_value};
 
 /// The values of the operator's own query arguments: which of `pass_args` each is, and its value, decoded.
 ///
 /// # Errors
-/// When nginx could not evaluate one, or memory ran out.
+/// A [`Refusal`] when one has a control byte.
 ///
 /// # Safety
 /// `r` is a valid request of a location with this `serving`, whose captures are set; it outlives the result.
@@ -26,12 +26,18 @@ use crate::s3::own::header_value;
 pub unsafe fn arguments<'a>(
     r: *mut ngx_http_request_t,
     serving: &Serving,
-) -> Result<Vec<(usize, &'a [u8])>, Failed> {
+) -> Result<Vec<(usize, &'a [u8])>, Refusal> {
     if serving.set_args.is_empty() {
         return Ok(Vec::new());
     }
-    // SAFETY: the caller's promise; what is evaluated lives in the request's pool.
-    let value = |(at, value): &(usize, Value)| unsafe { Ok((*at, bytes(value.evaluate(r)?))) };
+    let value = |(at, value): &(usize, Value)| {
+        // SAFETY: the caller's promise; what is evaluated lives in the request's pool.
+        let value = unsafe { bytes(value.evaluate(r)?) };
+        match is_argument_value(value) {
+            true => Ok((*at, value)),
+            false => Err(Refusal::Argument(borrowed(&serving.pass_args[*at]))),
+        }
+    };
     serving.set_args.iter().map(value).collect()
 }
 
@@ -67,12 +73,12 @@ unsafe fn evaluate(
         }
         for (i, Own { name, value }) in serving.set_headers.iter().enumerate() {
             let value = header_value(bytes(value.evaluate(r)?));
-            values.add(i).write(match value.ok_or_else(|| Refusal::Header(borrowed(name)))? {
-                Cow::Borrowed(text) => {
-                    ngx_str_t { len: text.len(), data: text.as_ptr().cast_mut() }
-                }
-                Cow::Owned(text) => concat(r, [&text])?,
-            });
+            values.add(i).write(
+                match value.ok_or_else(|| Refusal::Header(borrowed(name.as_bytes())))? {
+                    Cow::Borrowed(text) => borrowed(text),
+                    Cow::Owned(text) => concat(r, [&text])?,
+                },
+            );
         }
         Ok(ptr::slice_from_raw_parts(values, count))
     }
@@ -104,6 +110,21 @@ pub unsafe fn headers_digest(serving: &Serving, object: &Object) -> [u8; 32] {
     let pairs = serving.set_headers.iter().zip(values);
     let vary = pairs.filter(|(own, _)| own.value.constant().is_none());
     digest(vary.map(|(_, value)| value.as_bytes()))
+}
+
+/// Whether an argument or a header went to S3 that is not the same for all requests of the location.
+///
+/// # Safety
+/// As for [`headers_digest`].
+pub unsafe fn adds_what_differs(serving: &Serving, object: &Object) -> bool {
+    let own = serving.set_args.iter().filter_map(|(_, value)| value.constant());
+    let own = own.filter(|value| !value.is_empty()).count();
+    let uri = object.uri.as_bytes();
+    let sent = uri.iter().filter(|&&b| matches!(b, b'?' | b'&')).count();
+    // SAFETY: the object lives as long as its values.
+    let values = unsafe { values_of(object.headers) }.iter();
+    let mut headers = serving.set_headers.iter().zip(values);
+    sent > own || headers.any(|(own, value)| own.value.constant().is_none() && !value.is_empty())
 }
 
 /// The values as a slice.

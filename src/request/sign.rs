@@ -100,7 +100,7 @@ pub unsafe fn presigned_url(
         let own = signed_headers(serving, headers(r, serving)?);
         let decrypting = |(name, value): &&Header| is_decrypting(name) && value.is_some();
         if let Some((name, _)) = own.iter().find(decrypting) {
-            return Err(Refusal::HeaderInUrl(borrowed(name)));
+            return Err(Refusal::HeaderInUrl(borrowed(name.as_bytes())));
         }
         let owner = signing.owner.as_deref();
         let bucket = bucket_in_host(serving, signing, object);
@@ -143,7 +143,7 @@ fn presigned_expires(signing: &Signing) -> Option<Cow<'_, str>> {
 fn no_keys(signing: &Signing) -> Refusal {
     let name = signing.keys.source().map(|source| &source.name);
     // The source lives as long as the configuration.
-    Refusal::Keys(name.map(|name| borrowed(name)))
+    Refusal::Keys(name.map(|name| borrowed(name.as_bytes())))
 }
 
 /// nginx's time.
