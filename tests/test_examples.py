@@ -281,7 +281,9 @@ def test_download_names(run, s3):
         assert (r.status, r.body) == (200, b"report")
         assert r.get("Content-Disposition") == "attachment; filename*=UTF-8''annual%20report-%C3%BC.pdf"
         assert r.get("Content-Type") == "application/octet-stream"
-        for query in ("", "?name=", "?name=a;b", '?name="a"'):
+        for query in ("", "?name=", "?name=a;b", '?name="a"', *(f"?name=a{c}b" for c in (
+                "%22", "%2F", "%5c", "%00", "%0d%0aX:%20y", "%3B", "%27", "%7f", "%", "%2", "%zz", "%E2%80%AE", "%e2%81%A6")),
+                "?name=.a", "?name=..", "?name=%2e"):  # fmt: skip
             r = get("8c1d.bin" + query)
             assert r.status == 200 and "filename*" not in (r.get("Content-Disposition") or ""), query
 
@@ -554,6 +556,12 @@ def test_clean_urls(run, s3, before_s3, origin):
     asked(before_s3)
     assert n.get("/none/").status == 301 and n.get("/none").status == 404
     assert asked(before_s3) == [f"site/{key}" for key in ("none/index.html", "none.html", "none/index.html")]
+    # An access rule as its comment has it.
+    rule = ("location / {", "location /docs { deny all; }\nlocation / {")
+    n = run("clean-urls.conf", before_s3.url, [SIGNED, rule])
+    targets = ("/docs", "/docs/", "/docs.html", "/docs/index.html", "/docs/index", "//docs", "/x/../docs", "/%64ocs")
+    assert [n.get(target).status for target in targets] == [403] * len(targets)
+    assert n.get("/about").status == 200 and asked(before_s3) == ["site/about.html"]
     # For AWS, a backslash is a byte of a key.
     origin.answer = lambda r: (404, [], b"")
     aws = ("server {", f"upstream aws {{ server 127.0.0.1:{origin.port}; }}\nserver {{ merge_slashes off;")
