@@ -16,7 +16,7 @@ FUZZ = ROOT / "tests/fuzz"
 TARGETS = {
     "key": "keys, their encoding, arguments, redirects to folders",
     "credentials": "credentials files and secrets",
-    "scope": "signatures and presigned URLs of any scope, verified from their text",
+    "scope": "signatures and presigned URLs of any scope, with what operators add, verified from their text",
     "listing": "listings in XML, whole and in pieces, and the pages that are written of them",
     "answer": "S3's error bodies, statuses and headers",
     "source": "sources of keys: their addresses and answers, what they are asked",

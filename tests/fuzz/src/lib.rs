@@ -16,6 +16,8 @@ pub mod s3 {
     pub mod folder;
     pub mod listing;
     pub mod object;
+    pub mod own;
+    pub mod partition;
     pub mod sources;
     pub mod time;
     pub mod version;
@@ -37,7 +39,7 @@ pub mod nginx {
 
 pub use nginx::{client, resolv_conf, template};
 pub use s3::{
-    answer, auth, endpoint, error_body, folder, listing, object, sources, time, version, xml,
+    answer, auth, endpoint, error_body, folder, listing, object, own, sources, time, version, xml,
 };
 
 /// The fields of an input, which stand between bytes that no UTF-8 text has. The last field may

@@ -5,16 +5,17 @@ use std::rc::Rc;
 
 use fuzz::auth::credentials::Credentials;
 use fuzz::auth::sigv4::stamp::Stamp;
-use fuzz::auth::sigv4::{Ask, Method, Signer};
+use fuzz::auth::sigv4::{Ask, Header, Method, Signer};
 use fuzz::endpoint::is_region;
-use fuzz::fields;
 use fuzz::object::{sorted_arguments, Key, Target};
+use fuzz::own::{argument_fault, header_fault, header_value, is_argument_value};
+use fuzz::{decode, fields};
 use hmac::{Hmac, KeyInit, Mac};
 use libfuzzer_sys::fuzz_target;
 use sha2::{Digest, Sha256};
 
 fuzz_target!(|data: &[u8]| {
-    let [region, service, id, secret, token, args, time, key] = fields(data);
+    let [region, service, id, secret, token, args, added, time, key] = fields(data);
     let text = |bytes| std::str::from_utf8(bytes).ok();
     let (Some(region), Some(service), Some(id), Some(secret), Some(token)) =
         (text(region), text(service), text(id), text(secret), text(token))
@@ -33,20 +34,35 @@ fuzz_target!(|data: &[u8]| {
         let amz = n.len() >= 6 && n[..6].eq_ignore_ascii_case(b"x-amz-");
         !n.is_empty() && !amz && !n.contains(&b'%') && !n.contains(&b'+')
     });
-    let pass_args = sorted_arguments(names.map(Box::from).collect());
+    let Some((own_args, own_headers)) = added_by_operator(added) else { return };
+    let own_names = own_args.iter().map(|(name, _)| name.as_bytes());
+    let pass_args = sorted_arguments(names.chain(own_names).map(Box::from).collect());
+    let place = |name: &str| pass_args.iter().position(|n| **n == *name.as_bytes()).unwrap();
+    let own: Vec<_> = own_args.iter().map(|&(name, value)| (place(name), value)).collect();
     let Ok(key) = Key::new(key, true) else { return };
-    let target = Target { bucket_in_path: None, key, args, pass_args: &pass_args, own: &[] };
+    let target = Target { bucket_in_path: None, key, args, pass_args: &pass_args, own: &own };
     let mut written = vec![0; target.len()];
     target.write(&mut written);
+    let sent: Vec<_> = arguments(split(&written).1).collect();
+    for (name, value) in own_args {
+        // The client has no say in it.
+        let found: Vec<_> = sent.iter().filter(|(sent, _)| **sent == *name.as_bytes()).collect();
+        assert!(found.iter().all(|(_, sent)| *sent == value) && found.len() <= 1);
+        assert_eq!(found.is_empty(), value.is_empty());
+    }
 
+    // One that is empty is not sent.
+    let value = |value| Some(value).filter(|value: &&[u8]| !value.is_empty());
+    let own: Vec<Header> = own_headers.iter().map(|(name, v)| (&**name, value(v))).collect();
+    let own_sent: Vec<_> = own.iter().filter_map(|(name, v)| Some((*name, (*v)?))).collect();
     let time = std::array::from_fn(|i| time.get(i).copied().unwrap_or(1).into());
     let stamp = Stamp::new(time);
     let date = std::str::from_utf8(stamp.as_bytes()).unwrap();
     for (owner, method) in [(None, Method::Get), (Some("111122223333"), Method::Head)] {
-        let ask = Ask { method, host: b"s3.example.com", target: &written, owner, headers: &[] };
+        let ask = Ask { method, host: b"s3.example.com", target: &written, owner, headers: &own };
         let (path, query) = split(&written);
 
-        let mut out = vec![0; signer.authorization_len(owner, &[])];
+        let mut out = vec![0; signer.authorization_len(owner, &own)];
         signer.authorize(&ask, &stamp, &mut out).unwrap();
         let out = String::from_utf8(out).unwrap();
         let fields = out.strip_prefix("AWS4-HMAC-SHA256 Credential=").unwrap();
@@ -55,15 +71,17 @@ fuzz_target!(|data: &[u8]| {
         let values: Vec<_> = names
             .split(';')
             .map(|name| match name {
-                "host" => (name, "s3.example.com"),
-                "x-amz-content-sha256" => (name, "UNSIGNED-PAYLOAD"),
-                "x-amz-date" => (name, date),
-                "x-amz-expected-bucket-owner" => (name, owner.unwrap()),
-                "x-amz-security-token" => (name, token.unwrap()),
-                _ => panic!("{name}"),
+                "host" => (name, "s3.example.com".as_bytes()),
+                "x-amz-content-sha256" => (name, "UNSIGNED-PAYLOAD".as_bytes()),
+                "x-amz-date" => (name, date.as_bytes()),
+                "x-amz-expected-bucket-owner" => (name, owner.unwrap().as_bytes()),
+                "x-amz-security-token" => (name, token.unwrap().as_bytes()),
+                _ => *own_sent.iter().find(|(own, _)| *own == name).unwrap(),
             })
             .collect();
-        assert_eq!(values.len(), 3 + usize::from(owner.is_some()) + usize::from(token.is_some()));
+        assert!(values.is_sorted_by(|(a, _), (b, _)| a < b), "{names}");
+        let fixed = 3 + usize::from(owner.is_some()) + usize::from(token.is_some());
+        assert_eq!(values.len(), fixed + own_sent.len());
         let scope = credential.strip_prefix(id).unwrap().strip_prefix('/').unwrap();
         let expected = sign(secret, method, path, query, &values, date, scope);
         assert_eq!(signature, expected);
@@ -76,11 +94,56 @@ fuzz_target!(|data: &[u8]| {
         let (path, query) = query.split_once('?').unwrap();
         let args: Vec<_> = query.split('&').map(|arg| arg.split('=').next().unwrap()).collect();
         assert!(args.is_sorted_by(|a, b| a < b), "{args:?}");
-        let values = [("host", "s3.example.com")];
+        let pays = own_sent.contains(&("x-amz-request-payer", b"requester"));
+        assert_eq!(args.contains(&"X-Amz-Request-Payer"), pays);
+        let added = args.iter().filter(|name| name.starts_with("X-Amz-")).count();
+        let fixed = 5 + usize::from(owner.is_some()) + usize::from(token.is_some());
+        assert_eq!(added, fixed + usize::from(pays));
+        assert_eq!(args.len() - added, sent.len());
+        let values = [("host", "s3.example.com".as_bytes())];
         let expected = sign(secret, method, path, query, &values, date, scope);
         assert_eq!(signature, expected);
     }
 });
+
+/// Arguments of the operator's own, and headers.
+type Added<'a> = (Vec<(&'a str, &'a [u8])>, Vec<(String, Vec<u8>)>);
+
+/// What an operator adds, a line each: `?name=value` of an argument, `name:value` of a header. `None` for a value
+/// that would be refused.
+fn added_by_operator(lines: &[u8]) -> Option<Added<'_>> {
+    let (mut args, mut headers) = (Vec::new(), Vec::new());
+    for line in lines.split(|&b| b == b'\n') {
+        let (by, rest) = match line.strip_prefix(b"?") {
+            Some(rest) => (b'=', rest),
+            None => (b':', line),
+        };
+        let Some(at) = rest.iter().position(|&b| b == by) else { continue };
+        let (Ok(name), value) = (std::str::from_utf8(&rest[..at]), &rest[at + 1..]) else {
+            continue;
+        };
+        if by == b'=' {
+            if !name.is_empty() && argument_fault(name).is_none() {
+                is_argument_value(value).then(|| args.push((name, value)))?;
+            }
+        } else if header_fault(&name.to_ascii_lowercase()).is_none() {
+            headers.push((name.to_ascii_lowercase(), header_value(value)?.into_owned()));
+        }
+    }
+    args.sort_by_key(|(name, _)| *name);
+    args.dedup_by_key(|(name, _)| *name);
+    headers.sort();
+    headers.dedup_by(|(a, _), (b, _)| a == b);
+    Some((args, headers))
+}
+
+/// The arguments of a query, decoded.
+fn arguments(query: &str) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> + '_ {
+    query
+        .split('&')
+        .filter_map(|arg| arg.split_once('='))
+        .map(|(name, value)| (decode(name.as_bytes(), false), decode(value.as_bytes(), false)))
+}
 
 fn split(target: &[u8]) -> (&str, &str) {
     let target = std::str::from_utf8(target).unwrap();
@@ -92,17 +155,16 @@ fn sign(
     method: Method,
     path: &str,
     query: &str,
-    headers: &[(&str, &str)],
+    headers: &[(&str, &[u8])],
     date: &str,
     scope: &str,
 ) -> String {
-    let lines: String = headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+    let mut request = format!("{}\n{path}\n{query}\n", method.name()).into_bytes();
+    for (name, value) in headers {
+        request.extend([name.as_bytes(), b":", value, b"\n"].concat());
+    }
     let names: Vec<_> = headers.iter().map(|(name, _)| *name).collect();
-    let request = format!(
-        "{}\n{path}\n{query}\n{lines}\n{}\nUNSIGNED-PAYLOAD",
-        method.name(),
-        names.join(";")
-    );
+    request.extend(format!("\n{}\nUNSIGNED-PAYLOAD", names.join(";")).into_bytes());
     let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hex(&Sha256::digest(request)));
     let key =
         scope.split('/').fold(format!("AWS4{secret}").into_bytes(), |key, part| mac(&key, part));
