@@ -1,8 +1,14 @@
 """A hostile look at what operators add to requests, at names that AWS has elsewhere, and at what Google's answers tell."""
 
+import base64
+import hashlib
+
+import botocore.session
 import pytest
 from botocore.loaders import Loader
-from harness import Authorization, Nginx, Recorder, make_cert, starter
+from harness import (
+    ACCESS_KEY, READER, READER_SECRET, SECRET_KEY, Authorization, Nginx, Recorder, make_cert, starter,
+)  # fmt: skip
 
 ID, SECRET = "AKIDEXAMPLE", "wJalr/XUtn+FEMI"
 KEYS = f"s3_private_bucket_auth sigv4 access_key_id={ID} secret_access_key=data:{SECRET};"
@@ -275,3 +281,37 @@ def test_endpoints_of_all_partitions_are_known_by_their_url(tmp_path, ca):
         assert n.get("/7/a%5Cb").status == 400 and n.get("/7/a").status == 200
         assert (stub.last().get("Host"), stub.last().target) == (hosts[-1], "/abc/a")
     stub.close()
+
+
+# --- in front of a real S3 server ----------------------------------------------------------
+
+
+def test_objects_that_a_customers_key_decrypts(tmp_path, s3):
+    """All three headers as the reference has them; the cache keeps what is decrypted for those who have the key."""
+    key = b"0123456789abcdef0123456789abcdef"
+    algorithm, encoded, md5 = "AES256", base64.b64encode(key).decode(), base64.b64encode(hashlib.md5(key).digest()).decode()
+    headers = {f"{CUSTOMER}algorithm": algorithm, f"{CUSTOMER}key": encoded, f"{CUSTOMER}key-MD5": md5}
+    s3.create_bucket("signed-example")
+    writer = botocore.session.get_session().create_client(
+        "s3", "us-east-1", endpoint_url=s3.url, aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET_KEY)  # fmt: skip
+    writer.put_object(Bucket="signed-example", Key="sse-c.txt", Body=b"a secret object", SSECustomerKey=key,
+                      SSECustomerAlgorithm=algorithm)  # fmt: skip
+    sets = "".join(f"s3_private_bucket_set_header {name} {value};" for name, value in headers.items())
+    of_clients = sets.replace(encoded, "$http_x_key").replace(md5, "$http_x_md5")
+    cached = "s3_private_bucket signed-example; proxy_cache z; proxy_cache_valid 200 1h;"
+    with Nginx(
+        tmp_path / "n",
+        f"location /m/ {{ {cached} {sets} }} location /c/ {{ {cached} {of_clients} }} location /none/ {{ {cached} }}",
+        f"""s3_private_bucket_endpoint {s3.url}; proxy_cache_path {tmp_path}/cache keys_zone=z:1m;
+            s3_private_bucket_auth sigv4 access_key_id={READER} secret_access_key=data:{READER_SECRET};""",
+    ) as n:
+        mine = {"X-Key": encoded, "X-Md5": md5}
+        for _ in range(2):
+            for target, sent, status in [("/m/", {}, 200), ("/c/", mine, 200), ("/c/", {}, 502), ("/none/", {}, 502),
+                                         ("/c/", mine | {"X-Key": encoded[::-1]}, 400)]:  # fmt: skip
+                r = n.get(f"{target}sse-c.txt", headers=sent)
+                assert (r.status, b"a secret object" == r.body) == (status, status == 200), (target, sent)
+            assert n.get("/m/sse-c.txt", headers={"Range": "bytes=2-7"}).body == b"secret"
+        assert encoded not in n.error_log() + n.access_log()
+        files = [f.read_bytes() for f in (tmp_path / "cache").rglob("*") if f.is_file()]
+        assert len(files) == 2 and not any(encoded.encode() in f for f in files)
