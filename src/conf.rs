@@ -38,7 +38,7 @@ const EVERYWHERE: u32 = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CO
 /// A directive: its name, where it can stand with how many arguments, and what it does.
 struct Directive(&'static CStr, u32, Set);
 
-static DIRECTIVES: [Directive; 18] = [
+static DIRECTIVES: [Directive; 19] = [
     Directive(
         c"s3_private_bucket",
         NGX_HTTP_LOC_CONF | NGX_HTTP_LIF_CONF | NGX_CONF_TAKE12,

@@ -75,7 +75,7 @@ unsafe fn send(r: *mut ngx_http_request_t, text: ngx_str_t) -> ngx_int_t {
         let headers = &mut (*r).headers_out;
         headers.status = NGX_HTTP_OK as ngx_uint_t;
         headers.content_length_n = text.len as _;
-        headers.content_type = borrowed(CONTENT_TYPE);
+        headers.content_type = borrowed(CONTENT_TYPE.as_bytes());
         headers.content_type_len = CONTENT_TYPE.len();
         if add(r, ngx_string!("Cache-Control"), ngx_string!("no-store")).is_none() {
             return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
