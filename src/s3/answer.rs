@@ -2,13 +2,22 @@
 
 /// Returns whether a response header is kept from clients: one of those that only S3 servers send (Amazon's,
 /// and those of Ceph's RADOS gateway, Google, MinIO and SeaweedFS), that speak of S3's host as if it were the site's
-/// (`Alt-Svc`), that steer nginx, or by which whoever can write an object would act for the site; unless a pattern of `pass` names it (see [`is_named`]).
+/// (`Alt-Svc`), that steer nginx, or by which whoever can write an object would act for the site; unless a pattern of
+/// `pass` names it (see [`is_named`]).
 #[inline]
 pub fn is_hidden(name: &[u8], pass: &[Box<[u8]>]) -> bool {
     // By its first letter: this is asked for each header of each response.
     let first = name.first().map_or(0, |first| first | 0x20);
-    matches!(first, b'x' | b's' | b'r' | b'w' | b'a') && is_hidden_behind(first, name, pass)
+    let may_be = match first {
+        b'x' | b's' | b'r' | b'w' => true,
+        // Most answers have Accept-Ranges.
+        b'a' => name.len() == ALT_SVC.len(),
+        _ => false,
+    };
+    may_be && is_hidden_behind(first, name, pass)
 }
+
+const ALT_SVC: &[u8] = b"alt-svc";
 
 /// [`is_hidden`] for a header that begins with one of the letters.
 fn is_hidden_behind(first: u8, name: &[u8], pass: &[Box<[u8]>]) -> bool {
@@ -18,7 +27,7 @@ fn is_hidden_behind(first: u8, name: &[u8], pass: &[Box<[u8]>]) -> bool {
         }
         b's' => &[b"seaweed-*", b"set-cookie"],
         b'r' => &[b"refresh"],
-        b'a' => &[b"alt-svc"],
+        b'a' => &[ALT_SVC],
         _ => &[b"www-authenticate"],
     };
     hidden.iter().any(|pattern| matches(name, pattern)) && !is_named(name, pass)
