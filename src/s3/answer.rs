@@ -8,13 +8,7 @@
 pub fn is_hidden(name: &[u8], pass: &[Box<[u8]>]) -> bool {
     // By its first letter: this is asked for each header of each response.
     let first = name.first().map_or(0, |first| first | 0x20);
-    let may_be = match first {
-        b'x' | b's' | b'r' | b'w' => true,
-        // Most answers have Accept-Ranges.
-        b'a' => name.len() == ALT_SVC.len(),
-        _ => false,
-    };
-    may_be && is_hidden_behind(first, name, pass)
+    matches!(first, b'x' | b's' | b'r' | b'w' | b'a') && is_hidden_behind(first, name, pass)
 }
 
 const ALT_SVC: &[u8] = b"alt-svc";
@@ -27,7 +21,9 @@ fn is_hidden_behind(first: u8, name: &[u8], pass: &[Box<[u8]>]) -> bool {
         }
         b's' => &[b"seaweed-*", b"set-cookie"],
         b'r' => &[b"refresh"],
-        b'a' => &[ALT_SVC],
+        b'a' if name.len() == ALT_SVC.len() => &[ALT_SVC],
+        // Most answers have Accept-Ranges.
+        b'a' => return false,
         _ => &[b"www-authenticate"],
     };
     hidden.iter().any(|pattern| matches(name, pattern)) && !is_named(name, pass)
