@@ -239,6 +239,18 @@ def test_headers_of_google_are_dropped(serve, origin):
         assert sorted(found) == sorted(seen), target
 
 
+def test_what_a_server_says_of_its_own_host_is_dropped(serve, origin):
+    """MinIO sends Strict-Transport-Security over TLS, with includeSubDomains."""
+    told = [("Strict-Transport-Security", "max-age=1; includeSubDomains"), ("NEL", "{}"), ("Report-To", "{}"),
+            ("Reporting-Endpoints", 'a="https://s3"'), ("Clear-Site-Data", '"cookies"')]  # fmt: skip
+    n = serve("add_header Strict-Transport-Security max-age=2; location /m/ { s3_private_bucket abc; }")
+    origin.answer = lambda r: (200, [*told, ("Content-Language", "de")], b"x")
+    r = n.get("/m/k")
+    names = {name.lower() for name, _ in told}
+    assert [(k.lower(), v) for k, v in r.headers if k.lower() in names] == [("strict-transport-security", "max-age=2")]
+    assert r.get("Content-Language") == "de"
+
+
 # --- access points at AWS ------------------------------------------------------------------
 
 ARN = "arn:aws:s3:eu-west-1:123456789012:accesspoint/reports"

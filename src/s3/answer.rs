@@ -2,16 +2,24 @@
 
 /// Returns whether a response header is kept from clients: one of those that only S3 servers send (Amazon's,
 /// and those of Ceph's RADOS gateway, Google, MinIO and SeaweedFS), that speak of S3's host as if it were the site's
-/// (`Alt-Svc`), that steer nginx, or by which whoever can write an object would act for the site; unless a pattern of
-/// `pass` names it (see [`is_named`]).
+/// (`Alt-Svc`, `Strict-Transport-Security`, ...), that steer nginx, or by which whoever can write an object would act for
+/// the site; unless a pattern of `pass` names it (see [`is_named`]).
 #[inline]
 pub fn is_hidden(name: &[u8], pass: &[Box<[u8]>]) -> bool {
     // By its first letter: this is asked for each header of each response.
     let first = name.first().map_or(0, |first| first | 0x20);
-    matches!(first, b'x' | b's' | b'r' | b'w' | b'a') && is_hidden_behind(first, name, pass)
+    let may_be = match first {
+        b'x' | b's' | b'r' | b'w' | b'n' => true,
+        // Most answers have others that begin so.
+        b'a' => name.len() == ALT_SVC.len(),
+        b'c' => name.len() == CLEAR_SITE_DATA.len(),
+        _ => false,
+    };
+    may_be && is_hidden_behind(first, name, pass)
 }
 
 const ALT_SVC: &[u8] = b"alt-svc";
+const CLEAR_SITE_DATA: &[u8] = b"clear-site-data";
 
 /// [`is_hidden`] for a header that begins with one of the letters.
 fn is_hidden_behind(first: u8, name: &[u8], pass: &[Box<[u8]>]) -> bool {
@@ -19,11 +27,11 @@ fn is_hidden_behind(first: u8, name: &[u8], pass: &[Box<[u8]>]) -> bool {
         b'x' => {
             &[b"x-amz-*", b"x-rgw-*", b"x-minio-*", b"x-goog-*", b"x-guploader-*", b"x-accel-*"]
         }
-        b's' => &[b"seaweed-*", b"set-cookie"],
-        b'r' => &[b"refresh"],
-        b'a' if name.len() == ALT_SVC.len() => &[ALT_SVC],
-        // Most answers have Accept-Ranges.
-        b'a' => return false,
+        b's' => &[b"seaweed-*", b"set-cookie", b"strict-transport-security"],
+        b'r' => &[b"refresh", b"report-to", b"reporting-endpoints"],
+        b'n' => &[b"nel"],
+        b'a' => &[ALT_SVC],
+        b'c' => &[CLEAR_SITE_DATA],
         _ => &[b"www-authenticate"],
     };
     hidden.iter().any(|pattern| matches(name, pattern)) && !is_named(name, pass)
@@ -239,6 +247,14 @@ mod tests {
             ("x-guploader-uploadid", true),
             ("Alt-Svc", true),
             ("alt-svc-2", false),
+            ("Strict-Transport-Security", true),
+            ("Report-To", true),
+            ("Reporting-Endpoints", true),
+            ("NEL", true),
+            ("Clear-Site-Data", true),
+            ("content-lengths", false),
+            ("Content-Length", false),
+            ("Server", false),
             ("Age", false),
             ("Accept-Ranges", false),
             ("", false),

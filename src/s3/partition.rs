@@ -33,11 +33,17 @@ pub fn partition(region: &str) -> &'static Partition {
     OTHERS.iter().find(|other| region.starts_with(other.regions)).unwrap_or(&AWS)
 }
 
-/// Whether a lower-case host is one of AWS's own.
+/// Whether a lower-case host is of AWS's S3 (`s3`, `s3-fips`, `s3express-use1-az4`, ... among its labels). Whoever has an
+/// instance or a load balancer at AWS has a host below the same domains, maybe with another S3 server.
 pub fn is_host_of_aws(host: &str) -> bool {
-    let is_below = |partition: &Partition| {
-        host.strip_suffix(partition.suffix).is_some_and(|name| name.ends_with('.'))
+    let is_s3 = |name: &str| {
+        let is_of_s3 = |label: &str| {
+            label == "s3" || label.starts_with("s3-") || label.starts_with("s3express-")
+        };
+        let is_of_user = |label: &str| label == "elb" || label.starts_with("compute");
+        name.ends_with('.') && name.split('.').any(is_of_s3) && !name.split('.').any(is_of_user)
     };
+    let is_below = |partition: &Partition| host.strip_suffix(partition.suffix).is_some_and(is_s3);
     OTHERS.iter().chain([&AWS]).any(is_below)
 }
 
@@ -47,10 +53,27 @@ mod tests {
 
     #[test]
     fn hosts_of_all_partitions_are_known() {
-        for host in ["s3.amazonaws.com", "a.amazonaws.com.cn", "s3.eusc-de-east-1.amazonaws.eu"] {
+        for host in [
+            "s3.amazonaws.com",
+            "s3-us-west-2.amazonaws.com",
+            "bucket.vpce-1a-2b.s3.eu-west-1.vpce.amazonaws.com",
+            "s3express-use1-az4.us-east-1.amazonaws.com",
+            "s3.cn-north-1.amazonaws.com.cn",
+            "s3.eusc-de-east-1.amazonaws.eu",
+        ] {
             assert!(is_host_of_aws(host), "{host}");
         }
-        for host in ["amazonaws.com", "xamazonaws.com", "amazonaws.com.example.com", "s3.c2s.gov"] {
+        for host in [
+            "amazonaws.com",
+            "s3.xamazonaws.com",
+            "s3.amazonaws.com.example.com",
+            "s3.c2s.gov",
+            "a.amazonaws.com",
+            "ec2-192-0-2-1.eu-west-1.compute.amazonaws.com",
+            "ec2-192-0-2-1.compute-1.amazonaws.com",
+            "s3-minio-1234.eu-west-1.elb.amazonaws.com",
+            "minio.s3.internal",
+        ] {
             assert!(!is_host_of_aws(host), "{host}");
         }
     }
