@@ -8,7 +8,7 @@ import struct
 import pytest
 from harness import HTTP2, Nginx, Recorder, frame, header_field, request, starter, tiny_s3, wait_until
 from prometheus_client.parser import text_string_to_metric_families
-from test_connections import Origin, make, tls, trust  # noqa: F401
+from test_connections import make, tls, trust  # noqa: F401
 from test_credentials import imds, instance, s3  # noqa: F401
 
 STATUS = "location = /status { s3_private_bucket_status; }"
