@@ -180,3 +180,24 @@ def test_variables_are_names_of_buckets_that_the_endpoint_takes(tmp_path, stub):
             assert n.get(target).status == 404
         assert len(stub.requests) == count
         assert 'the bucket name "example.bucket" has a dot, which "accelerate" does not take' in n.error_log()
+
+
+def test_old_signatures_are_for_regions_where_the_sdk_knows_them(tmp_path):
+    """All regions, with and without "fips"."""
+    seen = set()
+    for partition in Loader().load_data("endpoints")["partitions"]:
+        s3 = partition["services"].get("s3", {})
+        common = s3.get("defaults", partition["defaults"]).get("signatureVersions", ["s3v4"])
+        for region in partition["regions"]:
+            for name, words in ((region, ""), (f"fips-{region}", "fips")):
+                if words and partition["partition"] == "aws-cn":
+                    continue
+                known = s3.get("endpoints", {}).get(name, {}).get("signatureVersions", common)
+                n = Nginx(tmp_path, f"""location / {{ s3_private_bucket example-bucket;
+                    s3_private_bucket_region {region}; s3_private_bucket_endpoint aws {words};
+                    s3_private_bucket_auth sigv2 access_key_id=a secret_access_key=data:b; }}""")
+                status, output = n.check()
+                assert (status == 0) == ("s3" in known), (name, known, output)
+                assert 'use "sigv4"' in output
+                seen.add(status)
+    assert seen == {0, 1}

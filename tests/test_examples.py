@@ -39,7 +39,7 @@ TESTED = {
     "several-buckets.conf", "static-site-with-auth.conf", "keepalive.conf",
     "cors.conf", "error-pages.conf", "expires.conf", "gzip.conf", "spa.conf",
     "instance.conf", "container.conf", "web-identity.conf", "assume-role.conf",
-    "sigv4.conf", "presigned.conf", "failover.conf", "precompressed.conf", "clean-urls.conf",
+    "sigv4.conf", "sigv2.conf", "presigned.conf", "redirects.conf", "failover.conf", "precompressed.conf", "clean-urls.conf",
     "google-cloud.conf", "refresh.conf", "tenants.conf", "oauth2.conf", "signed-links.conf", "health.conf",
     "fleet.conf", "images.conf", "listing.conf", "listing-json.conf", "download-names.conf", "requester-pays.conf",
     "metrics.conf",
@@ -164,6 +164,12 @@ def test_sigv4(run, s3):
     assert request(s3.port, "/signed-example/index.html").status == 403
     assert n.get("/index.html").body == b"<h1>index</h1>"
     assert n.get("/index.html", method="DELETE").status == 405
+
+
+def test_sigv2(run, s3):
+    n = run("sigv2.conf", replace=[SIGNED, ("https://storage.example.com", s3.url)])
+    assert n.get("/index.html").body == b"<h1>index</h1>"
+    assert n.get("/images/cat.png", method="HEAD").status == 200
 
 
 @pytest.fixture
@@ -569,6 +575,27 @@ def test_clean_urls(run, s3, before_s3, origin):
     for target in ("/%5Cother.example/", "/a%5C/", "//other.example/"):
         r = n.get(target)
         assert (r.status, r.get("Location")) == (404, None), target
+
+
+def test_redirects(run, s3, before_s3):
+    s3.put("signed-example", "site/old.html", b"moved")
+    serve = before_s3.answer
+
+    def as_aws(r):
+        # SeaweedFS does not keep it.
+        status, headers, body = serve(r)
+        is_old = status == 200 and r.target.endswith("/old.html")
+        return status, [*headers, *[("x-amz-website-redirect-location", "/site/docs/new.html")] * is_old], body
+
+    before_s3.answer = as_aws
+    n = run("redirects.conf", before_s3.url, [SIGNED])
+    for _ in range(2):
+        r = n.get("/old.html")
+        assert (r.status, r.get("Location")) == (301, "/docs/new.html")
+        assert r.get("Cache-Control") == "max-age=600" and b"moved" not in r.body
+        assert (n.get("/docs").status, n.get("/docs").get("Location")) == (301, "./docs/")
+        assert n.get("/docs/").body == b"docs"
+    assert asked(before_s3) == ["site/old.html", "site/docs", "site/docs/index.html"]
 
 
 def test_google_cloud(run, before_s3):

@@ -162,7 +162,7 @@ impl Signer {
 
 /// Arguments that make a signature another one, sorted: what asks for something else than the object, or for
 /// other headers with it. As AWS's own SDK has them (botocore's `HmacV1Auth`).
-const SIGNED_ARGUMENTS: [&[u8]; 35] = [
+pub const SIGNED_ARGUMENTS: [&[u8]; 35] = [
     b"accelerate",
     b"acl",
     b"analytics",

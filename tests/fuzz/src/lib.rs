@@ -9,6 +9,7 @@ pub mod s3 {
     pub mod auth {
         pub mod credentials;
         pub mod secret;
+        pub mod sigv2;
         pub mod sigv4;
     }
     pub mod endpoint;
@@ -18,6 +19,7 @@ pub mod s3 {
     pub mod object;
     pub mod own;
     pub mod partition;
+    pub mod redirect;
     pub mod sources;
     pub mod time;
     pub mod version;
@@ -39,7 +41,8 @@ pub mod nginx {
 
 pub use nginx::{client, resolv_conf, template};
 pub use s3::{
-    answer, auth, endpoint, error_body, folder, listing, object, own, sources, time, version, xml,
+    answer, auth, endpoint, error_body, folder, listing, object, own, redirect, sources, time,
+    version, xml,
 };
 
 /// The fields of an input, which stand between bytes that no UTF-8 text has. The last field may

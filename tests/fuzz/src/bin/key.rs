@@ -3,6 +3,7 @@
 
 use fuzz::folder::with_slash;
 use fuzz::object::{decoded, key_in_uri, sorted_arguments, Key, KeyError, Target, MAX_KEY};
+use fuzz::redirect::{target, Paths};
 use fuzz::template::with_own_captures;
 use fuzz::version::is_same;
 use fuzz::{decode, fields};
@@ -50,11 +51,39 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(path.iter().position(|&b| b == b'/'), Some(path.len() - 1), "one segment");
         assert!(!location.contains(&b'#') && decode_path(&path[..path.len() - 1]) == last(key));
     }
+    let paths = Paths { location, prefix: names };
+    for (value, paths) in [(uri, Some(paths)), (args, Some(paths)), (args, None)] {
+        if let Ok(target) = target(value, paths) {
+            check_redirect(value, paths, &target);
+        }
+    }
     let (template, digits) = with_own_captures(args, "c_");
     assert!(digits.is_sorted_by(|a, b| a < b) && digits.iter().all(|d| (1..=9).contains(d)));
     assert!(!template.windows(2).any(|w| w[0] == b'$' && matches!(w[1], b'1'..=b'9')));
     assert!(!is_same(names, Some(key), Some(args)) || names == key || names == args);
 });
+
+/// A redirect stays on this host and below the location, or says where it leads.
+fn check_redirect(value: &[u8], paths: Option<Paths>, target: &[u8]) {
+    assert!(target.iter().all(|&b| b.is_ascii_graphic() && b != b'\\'));
+    if !target.starts_with(b"/") {
+        let target = target.to_ascii_lowercase();
+        let host =
+            [&b"http://"[..], b"https://"].iter().find_map(|scheme| target.strip_prefix(*scheme));
+        assert!(!matches!(host.unwrap().first(), None | Some(b'/' | b'?' | b'#')));
+        return;
+    }
+    assert!(!target.starts_with(b"//"));
+    let Paths { location, prefix } = paths.expect("a path of a location");
+    let end = |of: &[u8]| of.iter().position(|b| b"?#".contains(b)).unwrap_or(of.len());
+    let path = decode_path(&target[..end(target)]);
+    let key = decode_path(&value[1..end(value)]);
+    let rest = path.strip_prefix(location).expect("below the location");
+    let rest =
+        if location.ends_with(b"/") { rest } else { rest.strip_prefix(b"/").unwrap_or(rest) };
+    assert_eq!([prefix, rest].concat(), key);
+    assert_eq!(key_in_uri(&path, location), Ok(rest));
+}
 
 fn last(key: &[u8]) -> Vec<u8> {
     key.rsplit(|&b| b == b'/').next().unwrap().to_vec()

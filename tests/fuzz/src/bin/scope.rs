@@ -4,14 +4,16 @@
 use std::rc::Rc;
 
 use fuzz::auth::credentials::Credentials;
+use fuzz::auth::sigv2;
 use fuzz::auth::sigv4::stamp::Stamp;
 use fuzz::auth::sigv4::{Ask, Header, Method, Signer};
 use fuzz::endpoint::is_region;
-use fuzz::object::{sorted_arguments, Key, Target};
+use fuzz::object::{decoded, sorted_arguments, Key, Target};
 use fuzz::own::{argument_fault, header_fault, header_value, is_argument_value};
-use fuzz::{decode, fields};
+use fuzz::{decode, fields, time};
 use hmac::{Hmac, KeyInit, Mac};
 use libfuzzer_sys::fuzz_target;
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 fuzz_target!(|data: &[u8]| {
@@ -27,7 +29,9 @@ fuzz_target!(|data: &[u8]| {
         return;
     }
     let Ok(credentials) = Credentials::new(id, secret, token) else { return };
-    let signer = Signer::new(Rc::new(credentials), region, service);
+    let credentials = Rc::new(credentials);
+    let old = sigv2::Signer::new(credentials.clone());
+    let signer = Signer::new(credentials, region, service);
 
     let names = args.split(|&b| b == b'&').filter_map(|arg| arg.split(|&b| b == b'=').next());
     let names = names.filter(|n| {
@@ -59,7 +63,11 @@ fuzz_target!(|data: &[u8]| {
     let stamp = Stamp::new(time);
     let date = std::str::from_utf8(stamp.as_bytes()).unwrap();
     for (owner, method) in [(None, Method::Get), (Some("111122223333"), Method::Head)] {
-        let ask = Ask { method, host: b"s3.example.com", target: &written, owner, headers: &own };
+        let host = b"s3.example.com";
+        let bucket = owner.map(|_| &b"bucket"[..]);
+        let ask = Ask { method, host, bucket, target: &written, owner, headers: &[] };
+        check_old(&old, &ask, &stamp, (id, secret, token));
+        let ask = Ask { headers: &own, ..ask };
         let (path, query) = split(&written);
 
         let mut out = vec![0; signer.authorization_len(owner, &own)];
@@ -144,6 +152,72 @@ fn arguments(query: &str) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> + '_ {
         .filter_map(|arg| arg.split_once('='))
         .map(|(name, value)| (decode(name.as_bytes(), false), decode(value.as_bytes(), false)))
 }
+
+/// Verifies Signature Version 2, of a request and of a URL, as a server does that decodes the arguments.
+fn check_old(old: &sigv2::Signer, ask: &Ask, stamp: &Stamp, key: (&str, &str, Option<&str>)) {
+    let (id, secret, token) = key;
+    let mut out = vec![0; old.authorization_len()];
+    old.authorize(ask, stamp, &mut out).unwrap();
+    let signature = out.strip_prefix(format!("AWS {id}:").as_bytes()).unwrap();
+    let date = time::http_date(stamp.seconds());
+    assert_eq!(signature, sign_old(ask, &date, ask.target, secret, token));
+
+    let mut out = vec![0; old.presigned_len(ask)];
+    let len = old.presign(ask, "300", stamp, &mut out).unwrap();
+    let url = out[..len].strip_prefix(ask.host).unwrap();
+    let at = url.windows(15).rposition(|w| w == b"AWSAccessKeyId=").unwrap();
+    let target = &url[..at - 1];
+    assert_eq!(target, ask.target);
+    let args = std::str::from_utf8(&url[at..]).unwrap();
+    let args: Vec<_> = args.split('&').map(|arg| arg.split_once('=').unwrap()).collect();
+    let value = |wanted: &str| {
+        let (_, value) = args.iter().find(|(name, _)| *name == wanted)?;
+        Some(decoded(value.as_bytes(), b'+').collect::<Vec<u8>>())
+    };
+    assert_eq!(value("AWSAccessKeyId").as_deref(), Some(id.as_bytes()));
+    assert_eq!(value("x-amz-security-token").as_deref(), token.map(str::as_bytes));
+    assert_eq!(value("x-amz-expected-bucket-owner").as_deref(), ask.owner.map(str::as_bytes));
+    let end = value("Expires").unwrap();
+    assert_eq!(end, (stamp.seconds() + 300).to_string().as_bytes());
+    assert_eq!(value("Signature").unwrap(), sign_old(ask, &end, target, secret, token));
+}
+
+fn sign_old(ask: &Ask, date: &[u8], target: &[u8], secret: &str, token: Option<&str>) -> Vec<u8> {
+    let (path, query) = split(target);
+    let mut text = format!("{}\n\n\n", ask.method.name()).into_bytes();
+    text.extend_from_slice(date);
+    text.push(b'\n');
+    let owner = ask.owner.map(|owner| format!("x-amz-expected-bucket-owner:{owner}\n"));
+    let token = token.map(|token| format!("x-amz-security-token:{token}\n"));
+    text.extend(owner.into_iter().chain(token).flat_map(String::into_bytes));
+    if let Some(bucket) = ask.bucket {
+        text.push(b'/');
+        text.extend_from_slice(bucket);
+    }
+    text.extend_from_slice(path.as_bytes());
+    let mut separator = b'?';
+    for (name, value) in query.split('&').filter_map(|arg| arg.split_once('=')) {
+        if sigv2::SIGNED_ARGUMENTS.contains(&name.as_bytes()) {
+            text.push(separator);
+            separator = b'&';
+            text.extend_from_slice(name.as_bytes());
+            if !value.is_empty() {
+                text.push(b'=');
+                text.extend(decoded(value.as_bytes(), b'+'));
+            }
+        }
+    }
+    let mut mac = Hmac::<Sha1>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(&text);
+    let digest = mac.finalize().into_bytes();
+    let bit = |at: usize| digest.get(at / 8).is_some_and(|byte| byte >> (7 - at % 8) & 1 == 1);
+    let sextet = |i: usize| (0..6).fold(0, |sextet, at| sextet << 1 | usize::from(bit(6 * i + at)));
+    let mut text: Vec<u8> = (0..27).map(|i| LETTERS[sextet(i)]).collect();
+    text.push(b'=');
+    text
+}
+
+const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 fn split(target: &[u8]) -> (&str, &str) {
     let target = std::str::from_utf8(target).unwrap();
