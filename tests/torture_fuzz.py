@@ -66,7 +66,7 @@ WORDS = [
     "off", "on", "example-bucket", "my.bucket", "$host", "${uri}", "$1", "$", "${", "$nothing",
     "prefix=a/", "prefix=/a", "prefix=$host/", "prefix=../", "prefix=", "eu-central-1", "a b", "",
     "https://s3.example.com", "http://127.0.0.1:9", "https://[::1]:443/", "http://h/p?q", "upstream=u",
-    "upstream=", "auto", "virtual", "path", "secret", "sigv4", "none", "data:hush-hush", "data:",
+    "upstream=", "auto", "virtual", "path", "secret", "sigv4", "sigv2", "none", "data:hush-hush", "data:",
     "data:hush\\thush", "file=/nonexistent/hush", "file=", "profile=p", "env", "service=s3", "header=Host",
     "header=X-Secret", "access_key_id=AKID", "secret_access_key=data:hush-hush", "secret_access_key=",
     "111122223333", "1s", "7d", "8d", "-1", "99999999999999999999", "$request_uri", "index.html", "/x",
