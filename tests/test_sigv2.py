@@ -10,8 +10,9 @@ import pytest
 from botocore.auth import HmacV1Auth, HmacV1QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from harness import LISTED, READER, READER_SECRET, request, starter, wait_until
+from harness import LISTED, READER, READER_SECRET, request, starter, tiny_s3, wait_until
 from test_autoindex import Lists, listing
+from test_credentials import Imds
 from test_s3 import KEYS, VIDEO, path
 from test_sigv4 import ID, SECRET, TOKEN, bucket, credentials  # noqa: F401
 
@@ -172,6 +173,39 @@ def test_where_keys_come_from(sign, origin, tmp_path):
     for name in where:
         assert n.get(f"/{name}/a").status == 200
         proven(origin.last(), token=TOKEN if name in ("env", "default") else None)
+
+
+def test_keys_of_an_instance(sign, origin):
+    """They come with a token, are fetched anew when S3 refuses them, and no URL outlives them."""
+    imds = Imds(life=1000)
+    n = sign(
+        f"""s3_private_bucket_auth sigv2 instance; location /m/ {{ s3_private_bucket abc; }}
+        location /u/ {{ s3_private_bucket abc; s3_private_bucket_presigned_expires 7d; {PRESIGNED} }}""",
+        environment={"AWS_EC2_METADATA_SERVICE_ENDPOINT": imds.server.url},
+    )
+
+    def key(number):
+        return {"token": imds.keys.token(number), "key": (imds.keys.id(number), imds.keys.secret(number))}
+
+    assert n.get("/m/a").status == 200
+    proven(origin.last(), **key(1))
+    query = urllib.parse.parse_qs(urllib.parse.urlsplit(n.get("/u/a").get("Location")).query)
+    assert query["x-amz-security-token"] == [imds.keys.token(1)] and query["AWSAccessKeyId"] == [imds.keys.id(1)]
+    assert int(query["Expires"][0]) <= time.time() + 1000
+
+    imds.keys.number = 2
+    origin.answer = lambda r: (400, [], b"<Error><Code>ExpiredToken</Code></Error>")
+    assert n.get("/m/b").status == 502
+    origin.answer = tiny_s3
+
+    def is_new():
+        assert n.get("/m/a").status == 200
+        return imds.keys.id(2) in origin.last().get("Authorization")
+
+    wait_until(is_new, "new keys")
+    proven(origin.last(), **key(2))
+    assert "hush" not in n.error_log()
+    imds.server.close()
 
 
 def test_who_signs_otherwise_shares_no_cache(sign, origin, credentials):  # noqa: F811
