@@ -96,6 +96,6 @@ impl Report {
 
 /// A time as AWS writes it.
 fn time(seconds: i64) -> String {
-    let Civil { year, month, day, hour, minute, second, .. } = civil(seconds);
+    let Civil { year, month, day, hour, minute, second } = civil(seconds);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }

@@ -299,7 +299,7 @@ unsafe extern "C" fn http_date(
 ) -> ngx_int_t {
     // SAFETY: nginx passes a valid request and value; what is copied is in the request's pool.
     unsafe {
-        let date = signed(r).map(|object| time::http_date(object.stamp.seconds()));
+        let date = signed(r).map(|object| time::civil(object.stamp.seconds()).http_date());
         set(v, date.and_then(|date| concat(r, [&date]).ok()))
     }
 }

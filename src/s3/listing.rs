@@ -6,18 +6,20 @@ pub mod html;
 pub mod json;
 mod page;
 pub mod question;
-pub mod text;
+mod shape;
+mod text;
 pub mod xml;
 
-use core::mem::{replace, take};
+use core::mem::take;
 
 pub use page::Page;
 use page::Told;
+use shape::{Draft, Shape};
 use thiserror::Error;
 
 use crate::s3::object::MAX_KEY;
 use crate::s3::time;
-use crate::s3::xml::{Event, Parser, XmlError};
+use crate::s3::xml::{Event, Parser, Raw, XmlError};
 
 /// How many bytes of XML are read at most. It bounds what a listing holds, too: keys that are no longer than
 /// their XML, and 32 bytes for each entry, whose XML has 19 at least.
@@ -56,8 +58,9 @@ pub struct Listing {
     after: Box<[u8]>,
     len: usize,
     place: Place,
-    field: Field,
-    /// The text of the field, unless it is a key.
+    /// Whose text is read in parts.
+    field: Option<Field>,
+    /// That text, unless it is a key.
     value: Vec<u8>,
     /// Where the last key begins among the names, when the entry has one.
     key: Option<usize>,
@@ -65,11 +68,14 @@ pub struct Listing {
     is_truncated: bool,
     token: Vec<u8>,
     page: Page,
+    /// That of the last entry.
+    shape: Shape,
 }
 
 /// Which element is open.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 enum Place {
+    #[default]
     Outside,
     Result,
     Contents,
@@ -77,10 +83,9 @@ enum Place {
     Error,
 }
 
-/// Which element of text is open inside of that.
+/// An element inside of that whose text is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Field {
-    None,
     /// `Key` or `Prefix`.
     Key,
     LastModified,
@@ -89,6 +94,16 @@ enum Field {
     /// `NextContinuationToken`, which some servers take from their last key.
     Token,
     Code,
+}
+
+/// What an element is.
+enum Element {
+    Place(Place),
+    Field(Field),
+    /// Nothing that is read, but it differs from entry to entry.
+    Etag,
+    /// Nothing that is read.
+    Other,
 }
 
 impl Listing {
@@ -100,13 +115,14 @@ impl Listing {
             after: after.into(),
             len: 0,
             place: Place::Outside,
-            field: Field::None,
+            field: None,
             value: Vec::new(),
             key: None,
             told: Told::default(),
             is_truncated: false,
             token: Vec::new(),
             page: Page::default(),
+            shape: Shape::default(),
         }
     }
 
@@ -120,23 +136,48 @@ impl Listing {
             return Err(ListingError::TooLong);
         }
         let mut parser = take(&mut self.parser);
-        while let Some(event) = parser.next(&mut piece)? {
-            match event {
-                Event::Start(name) => {
-                    if !self.start(name)? {
-                        parser.skip();
-                    } else if self.field != Field::None {
-                        if let Some(text) = parser.leaf(&mut piece) {
-                            self.end_of_field(text)?;
-                        }
+        let mut draft = None;
+        loop {
+            if self.place == Place::Result && self.field.is_none() && parser.is_inside() {
+                piece = self.entries(piece)?;
+                draft = Some(Draft::new(piece));
+            }
+            match parser.next(&mut piece)? {
+                None => break,
+                Some(Event::Start(name)) => {
+                    let element = self.element(name)?;
+                    self.start(element, &mut parser, &mut piece, &mut draft)?;
+                }
+                Some(Event::Text(text)) => self.text(text),
+                Some(Event::End) if self.field.is_some() => self.end_of_text()?,
+                Some(Event::End) => {
+                    let place = self.place;
+                    self.end_of_place()?;
+                    if let Some(draft) = draft.take_if(|_| self.place == Place::Result) {
+                        draft.finish(piece, place, &mut self.shape);
                     }
                 }
-                Event::Text(text) => self.text(text),
-                Event::End => self.end()?,
             }
         }
         self.parser = parser;
         Ok(())
+    }
+
+    /// Reads the entries that a piece begins with, as long as they are like the last; returns what is behind them.
+    fn entries<'p>(&mut self, mut piece: &'p [u8]) -> Result<&'p [u8], ListingError> {
+        let shape = take(&mut self.shape);
+        while let Some((texts, behind)) = shape.read(piece) {
+            self.place = shape.place;
+            for (field, raw) in shape.fields().zip(&texts) {
+                if let Some(field) = field {
+                    self.whole_text(field, *raw)?;
+                }
+            }
+            self.end_of_place()?;
+            piece = behind;
+        }
+        self.shape = shape;
+        Ok(piece)
     }
 
     /// Returns the page, when the whole answer was read.
@@ -150,85 +191,146 @@ impl Listing {
         page.ok_or(ListingError::NoNext)
     }
 
-    /// Whether anything of an element is of interest.
-    fn start(&mut self, name: &[u8]) -> Result<bool, ListingError> {
-        self.field = match (self.place, name) {
+    /// What an element with this name is here.
+    fn element(&self, name: &[u8]) -> Result<Element, ListingError> {
+        Ok(match (self.place, name) {
             // Elements inside of text.
-            _ if self.field != Field::None => return Ok(false),
+            _ if self.field.is_some() => Element::Other,
             (Place::Contents, b"Key") | (Place::CommonPrefixes, b"Prefix") => {
-                // The last of several.
-                if let Some(start) = self.key {
-                    self.page.names().truncate(start);
-                }
-                self.key = Some(self.page.names().len());
-                Field::Key
+                Element::Field(Field::Key)
             }
-            (Place::Contents, b"LastModified") => Field::LastModified,
-            (Place::Contents, b"Size") => Field::Size,
-            (Place::Result, b"Contents") => {
-                self.place = Place::Contents;
-                Field::None
-            }
-            (Place::Result, b"CommonPrefixes") => {
-                self.place = Place::CommonPrefixes;
-                Field::None
-            }
-            (Place::Result, b"IsTruncated") => Field::IsTruncated,
-            (Place::Result, b"NextContinuationToken") => Field::Token,
-            (Place::Outside, b"ListBucketResult") => {
-                self.place = Place::Result;
-                Field::None
-            }
-            (Place::Outside, b"Error") => {
-                self.place = Place::Error;
-                Field::None
-            }
+            (Place::Contents, b"LastModified") => Element::Field(Field::LastModified),
+            (Place::Contents, b"Size") => Element::Field(Field::Size),
+            (Place::Contents, b"ETag") => Element::Etag,
+            (Place::Result, b"Contents") => Element::Place(Place::Contents),
+            (Place::Result, b"CommonPrefixes") => Element::Place(Place::CommonPrefixes),
+            (Place::Result, b"IsTruncated") => Element::Field(Field::IsTruncated),
+            (Place::Result, b"NextContinuationToken") => Element::Field(Field::Token),
+            (Place::Outside, b"ListBucketResult") => Element::Place(Place::Result),
+            (Place::Outside, b"Error") => Element::Place(Place::Error),
             (Place::Outside, _) => return Err(ListingError::OtherRoot),
-            (Place::Error, b"Code") => Field::Code,
-            _ => return Ok(false),
-        };
-        Ok(true)
+            (Place::Error, b"Code") => Element::Field(Field::Code),
+            _ => Element::Other,
+        })
+    }
+
+    /// Begins with an element whose start was told, and reads all of it if it is nothing but text, as most are.
+    fn start<'p>(
+        &mut self,
+        element: Element,
+        parser: &mut Parser,
+        piece: &mut &'p [u8],
+        draft: &mut Option<Draft<'p>>,
+    ) -> Result<(), ListingError> {
+        let here = *piece;
+        match (element, parser.leaf(piece)) {
+            (Element::Place(place), leaf) => {
+                self.place = place;
+                if leaf.is_some() {
+                    self.end_of_place()?;
+                }
+            }
+            (Element::Field(field), Some(raw)) => {
+                self.whole_text(field, raw)?;
+                if let Some(draft) = draft {
+                    draft.text(Some(field), raw, here);
+                }
+            }
+            (Element::Field(field), None) => {
+                self.begin(field);
+                self.field = Some(field);
+                *draft = None;
+            }
+            (Element::Etag, Some(raw)) => {
+                if let Some(draft) = draft {
+                    draft.text(None, raw, here);
+                }
+            }
+            (Element::Other, Some(_)) => (),
+            (Element::Etag | Element::Other, None) => parser.skip(),
+        }
+        Ok(())
     }
 
     #[inline]
+    fn begin(&mut self, field: Field) {
+        if field == Field::Key {
+            // The last of several.
+            if let Some(start) = self.key {
+                self.page.names().truncate(start);
+            }
+            self.key = Some(self.page.names().len());
+        }
+    }
+
+    /// Takes all of a text.
+    #[inline(always)]
+    fn whole_text(&mut self, field: Field, raw: Raw) -> Result<(), ListingError> {
+        match raw.plain() {
+            _ if field == Field::Key => {
+                self.begin(field);
+                raw.decode(self.page.names())?;
+                self.end_of_key();
+                Ok(())
+            }
+            Some(text) => self.value(field, text),
+            None => self.odd_value(field, raw),
+        }
+    }
+
+    /// A value with references, which none has.
+    #[cold]
+    fn odd_value(&mut self, field: Field, raw: Raw) -> Result<(), ListingError> {
+        let mut text = Vec::new();
+        raw.decode(&mut text)?;
+        self.value(field, &text)
+    }
+
     fn text(&mut self, text: &[u8]) {
         match self.field {
-            Field::None => (),
-            Field::Key => self.page.names().extend_from_slice(text),
+            None => (),
+            Some(Field::Key) => self.page.names().extend_from_slice(text),
             // Not more of it than tells that it is too long.
-            _ => self.value.extend(text.iter().take(MAX_TOKEN + 1 - self.value.len())),
+            Some(_) => self.value.extend(text.iter().take(MAX_TOKEN + 1 - self.value.len())),
         }
     }
 
-    fn end(&mut self) -> Result<(), ListingError> {
-        if self.field == Field::None {
-            return self.end_of_place();
-        }
-        let value = take(&mut self.value);
-        self.end_of_field(&value)
-    }
-
-    /// Takes the text of the open field, or what of a key is not among the names yet.
-    #[inline]
-    fn end_of_field(&mut self, text: &[u8]) -> Result<(), ListingError> {
-        // Longer than any such value: none of them.
-        let value = if text.len() > MAX_VALUE { b"" } else { text.trim_ascii() };
-        match replace(&mut self.field, Field::None) {
-            Field::None => (),
-            Field::Key => {
-                self.page.names().extend_from_slice(text);
-                // Some servers have several prefixes in one element.
-                if self.place == Place::CommonPrefixes {
-                    self.told.is_folder = true;
-                    self.end_of_entry();
-                }
+    fn end_of_text(&mut self) -> Result<(), ListingError> {
+        match self.field.take() {
+            None => Ok(()),
+            Some(Field::Key) => {
+                self.end_of_key();
+                Ok(())
             }
-            Field::LastModified => self.told.mtime = time::seconds(value),
-            Field::Size => self.told.size = number(value).unwrap_or(0),
-            Field::IsTruncated => self.is_truncated = matches!(value, b"true" | b"1"),
+            Some(field) => {
+                let value = take(&mut self.value);
+                self.value(field, &value)
+            }
+        }
+    }
+
+    #[inline]
+    fn end_of_key(&mut self) {
+        // Some servers have several prefixes in one element.
+        if self.place == Place::CommonPrefixes {
+            self.told.is_folder = true;
+            self.end_of_entry();
+        }
+    }
+
+    /// Takes what a field says that is no key.
+    #[inline(always)]
+    fn value(&mut self, field: Field, text: &[u8]) -> Result<(), ListingError> {
+        // Longer than any such value: none of them.
+        let value = if text.len() > MAX_VALUE { b"" } else { text };
+        match field {
+            Field::Key => (),
+            Field::LastModified => self.told.mtime = trimmed(value, time::read),
+            Field::Size => self.told.size = trimmed(value, number).unwrap_or(0),
+            Field::IsTruncated => self.is_truncated = matches!(value.trim_ascii(), b"true" | b"1"),
             Field::Token if text.len() <= MAX_TOKEN => self.token = text.to_vec(),
             Field::Token => (),
-            Field::Code => return Err(refused(value)),
+            Field::Code => return Err(refused(value.trim_ascii())),
         }
         Ok(())
     }
@@ -247,6 +349,7 @@ impl Listing {
         Ok(())
     }
 
+    #[inline]
     fn end_of_entry(&mut self) {
         let told = take(&mut self.told);
         match self.key.take() {
@@ -262,20 +365,33 @@ fn refused(code: &[u8]) -> ListingError {
     ListingError::Refused(String::from_utf8_lossy(if is_code { code } else { b"" }).into())
 }
 
+/// What a text says, which may have white space around it.
+#[inline]
+fn trimmed<T>(text: &[u8], read: fn(&[u8]) -> Option<T>) -> Option<T> {
+    read(text).or_else(|| read(text.trim_ascii()))
+}
+
 fn number(digits: &[u8]) -> Option<u64> {
-    let mut value = (!digits.is_empty()).then_some(0_u64)?;
-    for &b in digits {
+    // So many do not overflow.
+    let (first, rest) = digits.split_at(digits.len().min(19));
+    let (mut value, mut is_odd) = (0_u64, digits.is_empty());
+    for &b in first {
         let digit = b.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
+        is_odd |= digit > 9;
+        value = value.wrapping_mul(10).wrapping_add(digit.into());
+    }
+    for &b in rest {
+        let digit = b.wrapping_sub(b'0');
+        is_odd |= digit > 9;
         value = value.checked_mul(10)?.checked_add(digit.into())?;
     }
-    Some(value)
+    (!is_odd).then_some(value)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::page::Entry;
     use super::*;
 
@@ -298,7 +414,7 @@ mod tests {
             out += &match file {
                 None => format!("{}/ ", name.escape_ascii()),
                 Some(Entry { size, mtime: Some(mtime), .. }) => {
-                    format!("{}:{size}@{mtime} ", name.escape_ascii())
+                    format!("{}:{size}@{} ", name.escape_ascii(), mtime.seconds())
                 }
                 Some(Entry { size, .. }) => format!("{}:{size} ", name.escape_ascii()),
             };
@@ -413,6 +529,20 @@ mod tests {
             }
             let found = read(xml.as_bytes().chunks(1), prefix, after).map(|page| shown(&page));
             assert_eq!(found.as_deref(), Ok(expected), "{xml}");
+        }
+    }
+
+    proptest! {
+        /// A page in pieces of which none has all of an entry, so that none is like the last.
+        #[test]
+        fn entries_like_the_last_are_read_as_others(
+            entries in proptest::collection::vec("<(Contents>(<ETag>(x|&y;|<z/>|)</ETag>|)<Key>p/[a-c.]{1,2}(&amp;|&lt;|&bad;|/|<!---->|)</Key>(<Size>[0-9 ]{0,2}(&#49;|)</Size>|<Size/>|)(<Owner><ID>[ab]</ID></Owner>|)(<Key>p/z</Key>|)</Contents|CommonPrefixes>(<Prefix>p/[a-c]/</Prefix>){1,6}</CommonPrefixes)>|<!---->| ", 0..9),
+            twice in 1_usize..4,
+        ) {
+            let xml = result(&entries.iter().map(|entry| entry.repeat(twice)).collect::<String>());
+            let whole = page(&xml, "p/", "");
+            let found = read(xml.as_bytes().chunks(3), "p/", "").map(|page| shown(&page));
+            prop_assert_eq!(whole, found);
         }
     }
 

@@ -1,20 +1,72 @@
 //! Points in time: read as S3's answers write them (RFC 3339), and taken apart to be written.
 
-use super::listing::text::{four, month, two as digits};
-
 /// A point in time, taken apart in UTC by the Gregorian calendar.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub struct Civil {
-    pub year: u32,
+    pub year: u16,
     /// From 1 to 12.
-    pub month: u32,
+    pub month: u8,
     /// From 1 to 31.
-    pub day: u32,
-    pub hour: u32,
-    pub minute: u32,
-    pub second: u32,
-    /// From 0, Sunday.
-    pub weekday: u32,
+    pub day: u8,
+    pub hour: u8,
+    pub minute: u8,
+    pub second: u8,
+}
+
+impl Civil {
+    /// Its seconds since 1970.
+    pub fn seconds(self) -> i64 {
+        let Civil { hour, minute, second, .. } = self;
+        let second = u32::from(hour) * 3600 + u32::from(minute) * 60 + u32::from(second);
+        i64::from(self.days()) * DAY + i64::from(second)
+    }
+
+    /// The day of the week, from 0, Sunday.
+    pub fn weekday(self) -> u8 {
+        // That of 1970-01-01 was a Thursday.
+        ((self.days() + 4) as u32 % 7) as u8
+    }
+
+    /// As HTTP has it (RFC 9110, 5.6.7): `Mon, 12 Oct 2009 17:50:30 GMT`.
+    pub fn http_date(self) -> [u8; 29] {
+        let [w1, w2, w3] = *WEEKDAYS[usize::from(self.weekday() % 7)];
+        let ([d1, d2], [m1, m2, m3]) = (digits(self.day), *month(self.month));
+        let ([y1, y2, y3, y4], [h1, h2]) = (year_digits(self.year), digits(self.hour));
+        let ([n1, n2], [s1, s2]) = (digits(self.minute), digits(self.second));
+        [
+            w1, w2, w3, b',', b' ', d1, d2, b' ', m1, m2, m3, b' ', y1, y2, y3, y4, b' ', h1, h2,
+            b':', n1, n2, b':', s1, s2, b' ', b'G', b'M', b'T',
+        ]
+    }
+
+    /// Its days since 1970.
+    fn days(self) -> i32 {
+        let [year, month, day] = [self.year.into(), self.month.into(), self.day.into()];
+        days_before(year, month, day) as i32 - DAYS_BEFORE_1970 as i32
+    }
+}
+
+const WEEKDAYS: [&[u8; 3]; 7] = [b"Sun", b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat"];
+
+const MONTHS: [&[u8; 3]; 12] = [
+    b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
+];
+
+/// The name of a month, from 1 to 12.
+pub fn month(number: u8) -> &'static [u8; 3] {
+    MONTHS[usize::from(number.wrapping_sub(1) % 12)]
+}
+
+/// The two digits of a number below 100.
+pub fn digits(number: u8) -> [u8; 2] {
+    let tens = number / 10;
+    [b'0' + tens, b'0' + (number - 10 * tens)]
+}
+
+/// The four digits of a year.
+pub fn year_digits(year: u16) -> [u8; 4] {
+    let ([a, b], [c, d]) = (digits((year / 100) as u8), digits((year % 100) as u8));
+    [a, b, c, d]
 }
 
 /// The last second that is written with four digits of a year: 9999-12-31T23:59:59Z.
@@ -26,36 +78,47 @@ const DAY: i64 = 86_400;
 /// so that a leap day is the last of its year.
 const DAYS_BEFORE_1970: u32 = 719_468;
 
-/// Reads a time as RFC 3339 has it (`2009-10-12T17:50:30.000Z`), and returns its seconds since 1970. A
-/// fraction is dropped. `None` for what is no such time, and for times before 1970 and behind [`LAST`].
+/// Reads a time as RFC 3339 has it (`2009-10-12T17:50:30.000Z`), and returns its seconds since 1970. See [`read`].
 pub fn seconds(text: &[u8]) -> Option<i64> {
-    let (text, behind) = text.split_first_chunk::<19>()?;
-    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T' | b't' | b' ', h1, h2, b':', n1, n2, b':', s1, s2] =
-        *text
-    else {
-        return None;
-    };
-    // All digits are looked at before one decision: listings have a time for each entry.
-    let mut is_odd = false;
-    let mut two = |tens: u8, ones: u8| {
-        let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
-        is_odd |= (tens > 9) | (ones > 9);
-        u32::from(tens) * 10 + u32::from(ones)
-    };
-    let (year, month, day) = (two(y1, y2) * 100 + two(y3, y4), two(m1, m2), two(d1, d2));
-    let (hour, minute, second) = (two(h1, h2), two(n1, n2), two(s1, s2));
-    if is_odd {
-        return None;
-    }
+    read(text).map(Civil::seconds)
+}
+
+/// Reads a time as RFC 3339 has it (`2009-10-12T17:50:30.000Z`). A fraction is dropped. `None` for what is no such
+/// time, and for times before 1970 and behind [`LAST`].
+pub fn read(text: &[u8]) -> Option<Civil> {
+    let (date, rest) = text.split_first_chunk()?;
+    let ([d1, d2, b'T' | b't' | b' '], rest) = rest.split_first_chunk()? else { return None };
+    let (time, behind) = rest.split_first_chunk()?;
+    let [century, _, year, _, _, month, ..] = pairs(date, b"0000-00-")?;
+    let [hour, _, _, minute, _, _, second, _] = pairs(time, b"00:00:00")?;
+    let (year, day) = (u16::from(century) * 100 + u16::from(year), two(*d1, *d2)?);
     let is_there = (1..=days_in(year, month)?).contains(&day) && hour < 24 && minute < 60;
     // A leap second is counted as the first of the next minute.
     if !is_there || second > 60 {
         return None;
     }
-    let ahead = offset(behind)?;
-    let days = i64::from(days_before(year, month, day)) - i64::from(DAYS_BEFORE_1970);
-    let at = days * DAY + i64::from(hour * 3600 + minute * 60 + second) - ahead;
-    (0..=LAST).contains(&at).then_some(at)
+    let written = Civil { year, month, day, hour, minute, second };
+    match offset(behind)? {
+        0 if second < 60 && year >= 1970 => Some(written),
+        ahead => {
+            let at = written.seconds() - ahead;
+            (0..=LAST).contains(&at).then(|| civil(at))
+        }
+    }
+}
+
+/// The numbers that each two bytes next to each other are, where all are as in the pattern: a digit for a `0`, and
+/// otherwise what it says. All are looked at at once, as listings have a time for each entry.
+#[inline]
+fn pairs(text: &[u8; 8], pattern: &[u8; 8]) -> Option<[u8; 8]> {
+    const HIGHEST: u64 = u64::from_ne_bytes([0x80; 8]);
+    // What makes the highest bit of what is beyond a 9 or, where no digit is, beyond nothing.
+    let room = pattern.map(|b| if b == b'0' { 0x7f - 9 } else { 0x7f });
+    let found = u64::from_le_bytes(*text) ^ u64::from_le_bytes(*pattern);
+    if (((found & !HIGHEST) + u64::from_le_bytes(room)) | found) & HIGHEST != 0 {
+        return None;
+    }
+    Some((found * 10 + (found >> 8)).to_le_bytes())
 }
 
 /// Takes seconds since 1970 apart; those outside of 1970 to [`LAST`] count as the nearest inside.
@@ -70,29 +133,13 @@ pub fn civil(seconds: i64) -> Civil {
     let month = (5 * day + 2) / 153;
     let is_next_year = month >= 10;
     Civil {
-        year: era * 400 + year + u32::from(is_next_year),
-        month: if is_next_year { month - 9 } else { month + 3 },
-        day: day - (153 * month + 2) / 5 + 1,
-        hour: second / 3600,
-        minute: second / 60 % 60,
-        second: second % 60,
-        weekday: (days + 4) % 7,
+        year: (era * 400 + year + u32::from(is_next_year)) as u16,
+        month: if is_next_year { month - 9 } else { month + 3 } as u8,
+        day: (day - (153 * month + 2) / 5 + 1) as u8,
+        hour: (second / 3600) as u8,
+        minute: (second / 60 % 60) as u8,
+        second: (second % 60) as u8,
     }
-}
-
-const WEEKDAYS: [&[u8; 3]; 7] = [b"Sun", b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat"];
-
-/// A time in seconds since 1970 as HTTP has it (RFC 9110, 5.6.7): `Mon, 12 Oct 2009 17:50:30 GMT`.
-pub fn http_date(seconds: i64) -> [u8; 29] {
-    let at = civil(seconds);
-    let [w1, w2, w3] = *WEEKDAYS[(at.weekday % 7) as usize];
-    let ([d1, d2], [m1, m2, m3], [y1, y2, y3, y4]) =
-        (digits(at.day), *month(at.month), four(at.year));
-    let ([h1, h2], [n1, n2], [s1, s2]) = (digits(at.hour), digits(at.minute), digits(at.second));
-    [
-        w1, w2, w3, b',', b' ', d1, d2, b' ', m1, m2, m3, b' ', y1, y2, y3, y4, b' ', h1, h2, b':',
-        n1, n2, b':', s1, s2, b' ', b'G', b'M', b'T',
-    ]
 }
 
 /// The days from the 1st of March of year 0 to a day.
@@ -103,10 +150,10 @@ fn days_before(year: u32, month: u32, day: u32) -> u32 {
     365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1
 }
 
-fn days_in(year: u32, month: u32) -> Option<u32> {
+fn days_in(year: u16, month: u8) -> Option<u8> {
     let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     match month {
-        2 => Some(28 + u32::from(is_leap)),
+        2 => Some(28 + u8::from(is_leap)),
         4 | 6 | 9 | 11 => Some(30),
         1..=12 => Some(31),
         _ => None,
@@ -129,7 +176,7 @@ fn offset(text: &[u8]) -> Option<i64> {
         [b'Z' | b'z'] => Some(0),
         [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] => {
             let (hours, minutes) = (two(h1, h2)?, two(m1, m2)?);
-            let seconds = i64::from(hours * 3600 + minutes * 60);
+            let seconds = i64::from(hours) * 3600 + i64::from(minutes) * 60;
             (hours < 24 && minutes < 60).then_some(if sign == b'+' { seconds } else { -seconds })
         }
         _ => None,
@@ -137,9 +184,9 @@ fn offset(text: &[u8]) -> Option<i64> {
 }
 
 /// The number that two digits are.
-fn two(tens: u8, ones: u8) -> Option<u32> {
+fn two(tens: u8, ones: u8) -> Option<u8> {
     let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
-    (tens < 10 && ones < 10).then(|| u32::from(tens * 10 + ones))
+    (tens < 10 && ones < 10).then(|| tens * 10 + ones)
 }
 
 #[cfg(test)]
@@ -205,7 +252,7 @@ mod tests {
             (1_255_369_830, b"Mon, 12 Oct 2009 17:50:30 GMT"),
             (LAST, b"Fri, 31 Dec 9999 23:59:59 GMT"),
         ] {
-            assert_eq!(http_date(seconds), *text);
+            assert_eq!(civil(seconds).http_date(), *text);
         }
     }
 
@@ -215,12 +262,14 @@ mod tests {
         for year in 1970..=9999 {
             for month in 1..=12 {
                 for day in 1..=days_in(year, month).unwrap() {
-                    let (hour, minute, second) = (seconds as u32 % 24, day % 60, month);
-                    let at = seconds + i64::from(hour * 3600 + minute * 60 + second);
-                    let expected = Civil { year, month, day, hour, minute, second, weekday };
+                    let (hour, minute, second) = ((seconds / DAY % 24) as u8, day % 60, month);
+                    let at = seconds
+                        + i64::from(hour) * 3600
+                        + i64::from(minute) * 60
+                        + i64::from(second);
+                    let expected = Civil { year, month, day, hour, minute, second };
                     assert_eq!(civil(at), expected);
-                    let days = i64::from(days_before(year, month, day) - DAYS_BEFORE_1970);
-                    assert_eq!(days * DAY, seconds, "{expected:?}");
+                    assert_eq!((expected.seconds(), expected.weekday()), (at, weekday));
                     (seconds, weekday) = (seconds + DAY, (weekday + 1) % 7);
                 }
             }

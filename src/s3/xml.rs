@@ -4,15 +4,13 @@
 //! attributes are skipped, documents are in UTF-8 and have no document type. Laxer than they are where
 //! servers are: a reference may name a control character, and bytes of text are not looked at.
 
-mod short;
 mod token;
 
 use core::mem;
 
 use memchr::{memchr, memchr2};
-use short::Short;
 pub use token::XmlError;
-use token::{is_in_utf8, token, Token, BOM_FIRST, CDATA};
+use token::{is_in_utf8, plain_start_tag, token, Token, BOM_FIRST, CDATA};
 
 /// How many elements are open at most.
 pub const MAX_DEPTH: usize = 32;
@@ -28,12 +26,74 @@ pub enum Event<'a> {
     End,
 }
 
+/// Text that is not decoded: there is no `<` in it.
+#[derive(Debug, PartialEq, Eq, Clone, Copy, Default)]
+pub struct Raw<'a> {
+    bytes: &'a [u8],
+    has_references: bool,
+}
+
+impl<'a> Raw<'a> {
+    /// Splits off the text in front of a tag, if there is a tag.
+    #[inline]
+    pub fn split_off(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let mut len = memchr2(b'<', b'&', bytes)?;
+        let has_references = bytes.get(len) == Some(&b'&');
+        if has_references {
+            len += memchr(b'<', bytes.get(len..)?)?;
+        }
+        let (bytes, rest) = bytes.split_at_checked(len)?;
+        Some((Raw { bytes, has_references }, rest))
+    }
+
+    /// How many bytes it has.
+    #[inline]
+    pub fn len(self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The text, unless it has references.
+    #[inline]
+    pub fn plain(self) -> Option<&'a [u8]> {
+        (!self.has_references).then_some(self.bytes)
+    }
+
+    /// Appends the text, decoded.
+    ///
+    /// # Errors
+    /// [`XmlError::Reference`] for a reference that is none.
+    #[inline]
+    pub fn decode(self, out: &mut Vec<u8>) -> Result<(), XmlError> {
+        match self.plain() {
+            Some(text) => out.extend_from_slice(text),
+            None => decode(self.bytes, out)?,
+        }
+        Ok(())
+    }
+}
+
+#[cold]
+fn decode(mut raw: &[u8], out: &mut Vec<u8>) -> Result<(), XmlError> {
+    while let Some(at) = memchr(b'&', raw) {
+        let (text, rest) = raw.split_at(at);
+        out.extend_from_slice(text);
+        let Some((Token::Character(character), len)) = token(rest)? else {
+            return Err(XmlError::Reference);
+        };
+        out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+        raw = rest.get(len..).unwrap_or_default();
+    }
+    out.extend_from_slice(raw);
+    Ok(())
+}
+
 /// Reads one document. Its memory is that of one tag and of the names of the open elements.
 #[derive(Default)]
 pub struct Parser {
-    open: Vec<Open>,
-    /// Those names of open elements that are not short, one behind the other.
+    /// The names of the open elements, prefixes included, one behind the other.
     names: Vec<u8>,
+    /// Where each of them begins.
+    open: Vec<usize>,
     /// The beginning of a tag or the like whose end has not arrived.
     carry: Vec<u8>,
     /// What is in `carry` is read.
@@ -48,13 +108,6 @@ pub struct Parser {
     has_root: bool,
 }
 
-/// An open element: its name, prefix included.
-enum Open {
-    Short(Short),
-    /// Where it begins among the names.
-    Long(usize),
-}
-
 impl Parser {
     /// Reads on in the next piece of the document, and takes from it what is read. What a cut leaves
     /// open is remembered: a piece is used up, and the next is to be given, when there is no event.
@@ -66,11 +119,8 @@ impl Parser {
         &'s mut self,
         piece: &mut &'p [u8],
     ) -> Result<Option<Event<'s>>, XmlError> {
-        if self.is_empty_element {
-            self.is_empty_element = false;
-            if self.close() {
-                return Ok(Some(Event::End));
-            }
+        if mem::take(&mut self.is_empty_element) && self.close() {
+            return Ok(Some(Event::End));
         }
         loop {
             if self.is_spent {
@@ -78,6 +128,21 @@ impl Parser {
                 self.carry.clear();
             }
             if self.carry.is_empty() {
+                // Nearly all there is begins so.
+                if let Some((name, behind)) = plain_start_tag(piece) {
+                    *piece = behind;
+                    if self.open(name)? {
+                        return Ok(Some(Event::Start(name)));
+                    }
+                    continue;
+                }
+                if let Some(behind) = self.behind_end_tag(piece) {
+                    *piece = behind;
+                    if self.close() {
+                        return Ok(Some(Event::End));
+                    }
+                    continue;
+                }
                 let (text, rest) = piece.split_at(self.text_len(piece));
                 *piece = rest;
                 if self.open.is_empty() {
@@ -90,22 +155,6 @@ impl Parser {
                 if piece.is_empty() {
                     return Ok(None);
                 }
-                // Nearly all tags are these two.
-                if let Some(rest) = self.behind_end_tag(piece) {
-                    *piece = rest;
-                    if self.close() {
-                        return Ok(Some(Event::End));
-                    }
-                    continue;
-                }
-                if let Some((name, len)) = Short::in_start_tag(piece) {
-                    let (tag, rest) = piece.split_at(len + 2);
-                    *piece = rest;
-                    if self.open(Open::Short(name))? {
-                        return Ok(Some(Event::Start(tag.get(1..=len).unwrap_or_default())));
-                    }
-                    continue;
-                }
             }
             let before = *piece;
             let Some((token, len)) = self.gather(piece)? else { return Ok(None) };
@@ -117,7 +166,6 @@ impl Parser {
     }
 
     /// The event that a token is, whose text is at the beginning of `here`, unless it is in `carry`.
-    #[inline]
     fn event<'s, 'p: 's>(&'s mut self, token: Token, here: &'p [u8]) -> Event<'s> {
         let text = if self.is_spent { &self.carry } else { here };
         match token {
@@ -137,18 +185,23 @@ impl Parser {
     }
 
     /// Takes the rest of the element whose start was the last event, if all of it is in the piece and it is
-    /// plain text, as in most elements: returns the text, and neither it nor the end is told. Otherwise
+    /// nothing but text, as in most elements: returns the text, and neither it nor the end is told. Otherwise
     /// nothing is taken.
     #[inline]
-    pub fn leaf<'p>(&mut self, piece: &mut &'p [u8]) -> Option<&'p [u8]> {
-        let Some(Open::Short(name)) = self.open.last() else { return None };
+    pub fn leaf<'p>(&mut self, piece: &mut &'p [u8]) -> Option<Raw<'p>> {
         if self.is_empty_element {
             return None;
         }
-        let (text, rest) = piece.split_at_checked(memchr2(b'<', b'&', piece)?)?;
-        *piece = name.behind_end_tag(rest)?;
-        self.open.pop();
+        let (text, rest) = Raw::split_off(piece)?;
+        *piece = self.behind_end_tag(rest)?;
+        self.close();
         Some(text)
+    }
+
+    /// Whether the next byte is content of the element whose start was told last, and whose end was not.
+    pub fn is_inside(&self) -> bool {
+        let is_at_once = self.carry.is_empty() || self.is_spent;
+        is_at_once && !self.is_empty_element && self.skipped == 0 && !self.open.is_empty()
     }
 
     /// Tells the parser that no more pieces come.
@@ -164,7 +217,6 @@ impl Parser {
     }
 
     /// How many bytes of text a piece begins with.
-    #[inline]
     fn text_len(&self, piece: &[u8]) -> usize {
         match piece.first() {
             None | Some(b'<') => 0,
@@ -175,18 +227,19 @@ impl Parser {
         }
     }
 
+    /// The name of the innermost open element.
+    fn name(&self) -> Option<&[u8]> {
+        self.names.get(*self.open.last()?..)
+    }
+
     /// What is behind the end tag of the open element, where a piece begins with it.
     #[inline]
-    fn behind_end_tag<'a>(&self, piece: &'a [u8]) -> Option<&'a [u8]> {
-        match self.open.last()? {
-            Open::Short(name) => name.behind_end_tag(piece),
-            Open::Long(_) => None,
-        }
+    fn behind_end_tag<'p>(&self, piece: &'p [u8]) -> Option<&'p [u8]> {
+        piece.strip_prefix(b"</")?.strip_prefix(self.name()?)?.strip_prefix(b">")
     }
 
     /// Takes the token that a piece begins with, or goes on with, and its length; what there is of it,
     /// when its end has not arrived.
-    #[inline]
     fn gather(&mut self, piece: &mut &[u8]) -> Result<Option<(Token, usize)>, XmlError> {
         if self.carry.is_empty() {
             if let Some((token, len)) = token(piece)? {
@@ -194,12 +247,7 @@ impl Parser {
                 return Ok(Some((token, len)));
             }
         }
-        self.gather_cut(piece)
-    }
-
-    /// [`Parser::gather`] for a token that was cut: little by little, as its end may be near.
-    #[cold]
-    fn gather_cut(&mut self, piece: &mut &[u8]) -> Result<Option<(Token, usize)>, XmlError> {
+        // It was cut: little by little, as its end may be near.
         const STEP: usize = 64;
         while !piece.is_empty() {
             let had = self.carry.len();
@@ -218,18 +266,19 @@ impl Parser {
 
     /// Does what a token means for the open elements, and returns whether it is an event. `here` is
     /// its text, unless that is in `carry`.
-    #[inline]
     fn act(&mut self, token: Token, here: &[u8]) -> Result<bool, XmlError> {
+        // It is put back below.
+        let carry = mem::take(&mut self.carry);
+        let result = self.act_on(token, if self.is_spent { &carry } else { here });
+        self.carry = carry;
+        result
+    }
+
+    fn act_on(&mut self, token: Token, text: &[u8]) -> Result<bool, XmlError> {
         let is_first = !mem::replace(&mut self.has_begun, true);
         match token {
             Token::Start { end, is_empty, .. } => {
-                let text = if self.is_spent { &self.carry } else { here };
-                let name = text.get(1..end).unwrap_or_default();
-                let open = Short::new(name).map_or(Open::Long(self.names.len()), Open::Short);
-                if matches!(open, Open::Long(_)) {
-                    self.names.extend_from_slice(name);
-                }
-                let is_event = self.open(open)?;
+                let is_event = self.open(text.get(1..end).unwrap_or_default())?;
                 if is_empty {
                     // What is skipped has no events: it is closed at once.
                     self.is_empty_element = is_event;
@@ -239,40 +288,21 @@ impl Parser {
                 }
                 Ok(is_event)
             }
-            Token::End { end } => {
-                let text = if self.is_spent { &self.carry } else { here };
-                let name = text.get(2..end).unwrap_or_default();
-                let is_its = match self.open.last() {
-                    Some(Open::Short(open)) => Short::new(name).is_some_and(|name| name == *open),
-                    Some(&Open::Long(at)) => self.names.get(at..).is_some_and(|open| open == name),
-                    None => false,
-                };
-                if is_its {
-                    Ok(self.close())
-                } else {
-                    Err(XmlError::OtherEnd)
-                }
-            }
+            Token::End { end } if self.name() == text.get(2..end) => Ok(self.close()),
+            Token::End { .. } => Err(XmlError::OtherEnd),
             Token::Data { .. } | Token::Character(_) if self.open.is_empty() => {
                 Err(XmlError::BesideRoot)
             }
             Token::Data { .. } | Token::Character(_) => Ok(self.skipped == 0),
-            Token::Instruction => {
-                let text = if self.is_spent { &self.carry } else { here };
-                if is_in_utf8(text) {
-                    Ok(false)
-                } else {
-                    Err(XmlError::Encoding)
-                }
-            }
+            Token::Instruction if !is_in_utf8(text) => Err(XmlError::Encoding),
             Token::Mark if !is_first => Err(XmlError::BesideRoot),
-            Token::Mark | Token::Comment => Ok(false),
+            Token::Instruction | Token::Mark | Token::Comment => Ok(false),
         }
     }
 
     /// Opens an element, and returns whether that is an event.
     #[inline]
-    fn open(&mut self, open: Open) -> Result<bool, XmlError> {
+    fn open(&mut self, name: &[u8]) -> Result<bool, XmlError> {
         self.has_begun = true;
         if self.open.is_empty() && mem::replace(&mut self.has_root, true) {
             return Err(XmlError::BesideRoot);
@@ -280,7 +310,8 @@ impl Parser {
         if self.open.len() == MAX_DEPTH {
             return Err(XmlError::TooDeep);
         }
-        self.open.push(open);
+        self.open.push(self.names.len());
+        self.names.extend_from_slice(name);
         Ok(self.skipped == 0)
     }
 
@@ -288,7 +319,7 @@ impl Parser {
     #[inline]
     fn close(&mut self) -> bool {
         let (depth, is_event) = (self.open.len(), self.skipped == 0);
-        if let Some(Open::Long(at)) = self.open.pop() {
+        if let Some(at) = self.open.pop() {
             self.names.truncate(at);
         }
         if depth == self.skipped {
@@ -314,7 +345,14 @@ mod tests {
             while let Some(event) = parser.next(&mut piece)? {
                 match event {
                     Event::Start(name) if !skip.is_empty() && name == skip => parser.skip(),
-                    Event::Start(name) => out += &format!("<{}>", name.escape_ascii()),
+                    Event::Start(name) => {
+                        out += &format!("<{}>", name.escape_ascii());
+                        if let Some(raw) = parser.leaf(&mut piece) {
+                            let mut text = Vec::new();
+                            raw.decode(&mut text)?;
+                            out += &format!("{}</>", text.escape_ascii());
+                        }
+                    }
                     Event::Text(text) => out += &text.escape_ascii().to_string(),
                     Event::End => out += "</>",
                 }

@@ -13,7 +13,7 @@ use super::credentials::Credentials;
 use super::sigv4::stamp::Stamp;
 use super::sigv4::{merged, split, Ask, Header, PAYS};
 use crate::s3::object::{decoded, encode_argument};
-use crate::s3::time::http_date;
+use crate::s3::time::civil;
 use crate::s3::zeroed::Zeroed;
 
 /// Signs with one key.
@@ -68,13 +68,13 @@ impl Signer {
         SCHEME.len() + self.credentials.access_key_id().len() + 1 + size_of::<Signature>()
     }
 
-    /// Writes the value of `Authorization`. With it go `Date` (the stamp's [`http_date`]), the ask's own headers
+    /// Writes the value of `Authorization`. With it go `Date` (the stamp's, as HTTP has it), the ask's own headers
     /// and, where there is one, the owner and the session token.
     ///
     /// # Errors
     /// When `out` is shorter than [`Signer::authorization_len`].
     pub fn authorize(&self, ask: &Ask, stamp: &Stamp, mut out: &mut [u8]) -> io::Result<()> {
-        let signature = self.sign(ask, &http_date(stamp.seconds()), ask.headers);
+        let signature = self.sign(ask, &civil(stamp.seconds()).http_date(), ask.headers);
         out.write_all(SCHEME)?;
         out.write_all(self.credentials.access_key_id().as_bytes())?;
         out.write_all(b":")?;

@@ -2,8 +2,8 @@
 
 use super::page::{Entry, Page};
 use super::question::write_link;
-use super::text::{four, month, push_link, push_markup, push_number, two, Needs};
-use crate::s3::time::civil;
+use super::text::{push_link, push_markup, push_number, Needs};
+use crate::s3::time::{civil, digits, month, year_digits};
 
 /// How a page is shown.
 pub struct View<'a> {
@@ -17,10 +17,9 @@ pub struct View<'a> {
     pub utc_offset: i64,
 }
 
-/// The columns of a name, as autoindex has them; longer ones move the others.
+/// The columns of a name and a date, as autoindex has them; longer names move the others.
 const NAME: usize = 50;
-const DATE: usize = 17;
-const SPACES: [u8; NAME] = [b' '; NAME];
+const DATE: usize = 19;
 
 // Lines are broken, even inside of long names. On a telephone there are no columns, and room for a finger.
 const HEAD: &[u8] = b"<!DOCTYPE html>\r\n<html>\r\n<head><meta charset=\"utf-8\">\
@@ -67,8 +66,11 @@ fn write_entry(name: &[u8], file: Option<&Entry>, view: &View, out: &mut Vec<u8>
     out.extend_from_slice(b"</a>");
     let width =
         if needs.is_none() { name.len() } else { characters(name) } + usize::from(is_folder);
-    out.extend_from_slice(SPACES.get(width..).unwrap_or_default());
-    push_date(file, view, out);
+    let mut columns = [b' '; NAME + DATE];
+    if let Some(date) = columns.last_chunk_mut() {
+        write_date(file, view, date);
+    }
+    out.extend_from_slice(columns.get(width.min(NAME)..).unwrap_or_default());
     push_size(file, view, out);
 }
 
@@ -77,20 +79,21 @@ fn characters(name: &[u8]) -> usize {
     name.iter().filter(|&&b| b & 0xc0 != 0x80).count()
 }
 
-fn push_date(file: Option<&Entry>, view: &View, out: &mut Vec<u8>) {
-    let mut text = [b' '; 1 + DATE + 1];
-    if let Some(seconds) = file.and_then(|file| file.mtime) {
-        let at = civil(seconds.saturating_add(view.utc_offset));
+/// Writes the column of the date, which is one of spaces.
+fn write_date(file: Option<&Entry>, view: &View, column: &mut [u8; DATE]) {
+    if let Some(mut at) = file.and_then(|file| file.mtime) {
+        if view.utc_offset != 0 {
+            at = civil(at.seconds() + view.utc_offset);
+        }
         let ([d1, d2], [m1, m2, m3], [y1, y2, y3, y4]) =
-            (two(at.day), *month(at.month), four(at.year));
-        let ([h1, h2], [n1, n2]) = (two(at.hour), two(at.minute));
-        text = [
+            (digits(at.day), *month(at.month), year_digits(at.year));
+        let ([h1, h2], [n1, n2]) = (digits(at.hour), digits(at.minute));
+        *column = [
             b' ', d1, d2, b'-', m1, m2, m3, b'-', y1, y2, y3, y4, b' ', h1, h2, b':', n1, n2, b' ',
         ];
-    } else if let Some(dash) = text.get_mut(1) {
-        *dash = b'-';
+    } else {
+        column[1] = b'-';
     }
-    out.extend_from_slice(&text);
 }
 
 /// Appends the column of the size, to the right, and ends the line.
@@ -98,7 +101,7 @@ fn push_size(file: Option<&Entry>, view: &View, out: &mut Vec<u8>) {
     match file {
         None => {
             let width = if view.exact_size { 19 } else { 7 };
-            out.extend_from_slice(SPACES.get(..width - 1).unwrap_or_default());
+            out.resize(out.len() + width - 1, b' ');
             out.push(b'-');
         }
         Some(file) if view.exact_size => push_number(file.size, 19, out),

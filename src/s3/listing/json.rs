@@ -2,7 +2,6 @@
 
 use super::page::Page;
 use super::text::{push_json, push_number, Needs};
-use crate::s3::time::http_date;
 
 /// Appends the page.
 pub fn write(page: &Page, out: &mut Vec<u8>) {
@@ -18,9 +17,9 @@ pub fn write(page: &Page, out: &mut Vec<u8>) {
             continue;
         };
         out.extend_from_slice(b"\", \"type\":\"file\"");
-        if let Some(seconds) = file.mtime {
+        if let Some(at) = file.mtime {
             out.extend_from_slice(b", \"mtime\":\"");
-            out.extend_from_slice(&http_date(seconds));
+            out.extend_from_slice(&at.http_date());
             out.push(b'"');
         }
         out.extend_from_slice(b", \"size\":");

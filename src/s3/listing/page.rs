@@ -1,8 +1,9 @@
 //! A page of a folder: what of a listing is shown, and where the next page begins.
 
-use memchr::memchr;
+use memchr::memrchr;
 
 use super::question::is_name;
+use crate::s3::time::Civil;
 
 /// A folder or a file: where its name is, and what S3 says of it.
 #[derive(Clone, Copy)]
@@ -11,8 +12,8 @@ pub struct Entry {
     len: u32,
     /// In bytes; 0 for folders.
     pub size: u64,
-    /// When it was stored, in seconds since 1970; folders do not have it.
-    pub mtime: Option<i64>,
+    /// When it was stored; folders do not have it.
+    pub mtime: Option<Civil>,
 }
 
 /// The names and entries of a listing. 32 bytes an entry beside its key.
@@ -52,7 +53,7 @@ impl Page {
 
     /// Takes the last bytes of [`Page::names`], from `start` on, for the key of an entry; `after` is
     /// behind which name the page begins. The key is forgotten when nothing of it is to be shown.
-    #[inline]
+    #[inline(always)]
     pub(super) fn add(&mut self, start: usize, prefix: &[u8], after: &[u8], told: Told) {
         let key = self.names.get(start..).unwrap_or_default();
         let kept = match key.strip_prefix(prefix) {
@@ -62,10 +63,11 @@ impl Page {
                 None
             }
             Some(name) => {
-                let slash = memchr(b'/', name);
-                let is_folder = slash.is_some();
-                // A server that does not know the delimiter sends keys of deeper folders.
-                let is_here = slash.is_none_or(|at| at + 1 == name.len());
+                let is_folder = key.ends_with(b"/");
+                // A server that does not know the delimiter sends keys of deeper folders. The prefix has a slash
+                // in most keys, so that there is one to be found.
+                let segment = key.strip_suffix(b"/").unwrap_or(key);
+                let is_here = memrchr(b'/', segment).is_none_or(|at| at < prefix.len());
                 if is_here && (is_folder || !told.is_folder) {
                     Some((is_folder, name))
                 } else {
@@ -109,7 +111,9 @@ impl Page {
         };
         for entries in [&mut *folders, &mut *files] {
             // Most servers send them in order.
-            if !entries.is_sorted_by(|a, b| bare(a) < bare(b)) {
+            let mut last = None;
+            let is_behind = |entry| last.replace(bare(entry)).is_none_or(|last| last < bare(entry));
+            if !entries.iter().all(is_behind) {
                 entries.sort_unstable_by(|a, b| bare(a).cmp(bare(b)));
                 entries.dedup_by(|a, b| bare(a) == bare(b));
             }
@@ -148,7 +152,7 @@ impl Page {
 #[derive(Default)]
 pub(super) struct Told {
     pub size: u64,
-    pub mtime: Option<i64>,
+    pub mtime: Option<Civil>,
     pub is_folder: bool,
 }
 

@@ -1,8 +1,8 @@
 //! A page as XML: the form of nginx's autoindex, where folders have no time.
 
 use super::page::Page;
-use super::text::{four, push_markup, push_number, two, Needs};
-use crate::s3::time::civil;
+use super::text::{push_markup, push_number, Needs};
+use crate::s3::time::{digits, year_digits, Civil};
 
 /// Appends the page.
 pub fn write(page: &Page, out: &mut Vec<u8>) {
@@ -17,8 +17,8 @@ pub fn write(page: &Page, out: &mut Vec<u8>) {
             continue;
         };
         out.extend_from_slice(b"<file");
-        if let Some(seconds) = file.mtime {
-            push_time(seconds, out);
+        if let Some(at) = file.mtime {
+            push_time(at, out);
         }
         out.extend_from_slice(b" size=\"");
         push_number(file.size, 0, out);
@@ -30,10 +30,10 @@ pub fn write(page: &Page, out: &mut Vec<u8>) {
 }
 
 /// Appends the time as RFC 3339 has it.
-fn push_time(seconds: i64, out: &mut Vec<u8>) {
-    let at = civil(seconds);
-    let ([y1, y2, y3, y4], [m1, m2], [d1, d2]) = (four(at.year), two(at.month), two(at.day));
-    let ([h1, h2], [n1, n2], [s1, s2]) = (two(at.hour), two(at.minute), two(at.second));
+fn push_time(at: Civil, out: &mut Vec<u8>) {
+    let ([y1, y2, y3, y4], [m1, m2], [d1, d2]) =
+        (year_digits(at.year), digits(at.month), digits(at.day));
+    let ([h1, h2], [n1, n2], [s1, s2]) = (digits(at.hour), digits(at.minute), digits(at.second));
     out.extend_from_slice(b" mtime=\"");
     out.extend_from_slice(&[
         y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', n1, n2, b':', s1, s2,

@@ -73,7 +73,6 @@ pub type Found = Result<Option<(Token, usize)>, XmlError>;
 ///
 /// # Errors
 /// The reason of [`XmlError`] why no token begins so.
-#[inline]
 pub fn token(bytes: &[u8]) -> Found {
     let bytes = bytes.get(..MAX_TOKEN).unwrap_or(bytes);
     let found = match bytes {
@@ -93,7 +92,16 @@ pub fn token(bytes: &[u8]) -> Found {
     }
 }
 
+/// The name in a start tag that some bytes begin with, and what is behind the tag: if it has nothing but a name,
+/// and that no prefix. The others are for [`token`].
 #[inline]
+pub fn plain_start_tag(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let behind = bytes.strip_prefix(b"<")?;
+    let len = behind.iter().position(|&b| !is_in_name(b))?;
+    let (name, rest) = behind.split_at_checked(len)?;
+    is_first_of_name(*name.first()?).then_some((name, rest.strip_prefix(b">")?))
+}
+
 fn start_tag(bytes: &[u8]) -> Found {
     let name_end = |from: usize| {
         let rest = bytes.get(from..).unwrap_or_default();
@@ -167,8 +175,12 @@ fn behind(bytes: &[u8], from: usize, end: &[u8]) -> Option<(usize, usize)> {
 
 fn reference(bytes: &[u8]) -> Found {
     let bytes = bytes.get(..MAX_REFERENCE).unwrap_or(bytes);
-    let Some(end) = bytes.iter().position(|&b| b == b';') else {
-        return if bytes.len() < MAX_REFERENCE { Ok(None) } else { Err(XmlError::Reference) };
+    let behind = bytes.get(1..).unwrap_or_default();
+    let len = behind.iter().position(|&b| !(b.is_ascii_alphanumeric() || b == b'#'));
+    let end = match len {
+        Some(len) if behind.get(len) == Some(&b';') => 1 + len,
+        None if bytes.len() < MAX_REFERENCE => return Ok(None),
+        _ => return Err(XmlError::Reference),
     };
     let character = match bytes.get(1..end).unwrap_or_default() {
         b"amp" => Some('&'),
@@ -209,7 +221,6 @@ pub fn is_in_utf8(instruction: &[u8]) -> bool {
 }
 
 /// Whether names may have a byte, all above ASCII taken for letters; a colon ends a prefix.
-#[inline]
 const fn is_in_name(b: u8) -> bool {
     const TABLE: [bool; 256] = {
         let mut table = [false; 256];

@@ -13,8 +13,9 @@ pub const FORM: &str = "application/x-www-form-urlencoded";
 impl Stamp {
     /// Takes a time in Unix seconds.
     pub fn at(seconds: i64) -> Self {
-        let Civil { year, month, day, hour, minute, second, .. } = civil(seconds);
-        Stamp::new([year, month, day, hour, minute, second])
+        let Civil { year, month, day, hour, minute, second } = civil(seconds);
+        let [month, day, hour, minute, second] = [month, day, hour, minute, second].map(u32::from);
+        Stamp::new([year.into(), month, day, hour, minute, second])
     }
 }
 

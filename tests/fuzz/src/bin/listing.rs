@@ -59,7 +59,8 @@ fn events(text: &[u8], sizes: &[u8]) -> Result<Vec<u8>, XmlError> {
                         parser.skip();
                     } else if let Some(text) = parser.leaf(&mut piece) {
                         depth -= 1;
-                        out.extend([text, b"</>"].concat());
+                        text.decode(&mut out)?;
+                        out.extend(b"</>");
                     }
                 }
                 Event::Text(text) => out.extend(text),

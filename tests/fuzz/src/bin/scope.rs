@@ -159,7 +159,7 @@ fn check_old(old: &sigv2::Signer, ask: &Ask, stamp: &Stamp, key: (&str, &str, Op
     let mut out = vec![0; old.authorization_len()];
     old.authorize(ask, stamp, &mut out).unwrap();
     let signature = out.strip_prefix(format!("AWS {id}:").as_bytes()).unwrap();
-    let date = time::http_date(stamp.seconds());
+    let date = time::civil(stamp.seconds()).http_date();
     assert_eq!(signature, sign_old(ask, &date, ask.target, secret, token));
 
     let mut out = vec![0; old.presigned_len(ask)];
