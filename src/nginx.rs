@@ -1,5 +1,6 @@
 //! A thin ground over nginx, which knows nothing of what it is for: each recurring thing in one way.
 
+pub mod cache;
 pub mod client;
 pub mod core_conf;
 pub mod foreign;

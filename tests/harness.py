@@ -423,7 +423,7 @@ class Recorder:
                     with self.lock:
                         self.requests.append(r)
                     out = [f"HTTP/1.1 {status} X", *(f"{k}: {v}" for k, v in headers)]
-                    if status not in (204, 304):
+                    if status not in (204, 304) and ("Transfer-Encoding", "chunked") not in headers:
                         out.append(f"Content-Length: {len(body)}")
                     out = "\r\n".join(out).encode("latin1") + b"\r\n\r\n"
                     s.sendall(out + (b"" if r.method == "HEAD" else body))

@@ -241,6 +241,81 @@ def test_a_listing_behind_a_missing_index_page_is_stored_too(tmp_path, origin):
         assert n.get("/files/").body == b"index"
 
 
+def test_a_listing_in_chunks_is_stored(tmp_path, origin):
+    """As AWS sends it. What is stored has no chunks, whatever its header says."""
+
+    def in_chunks(r):
+        status, headers, body = lists(r)
+        parts = [body[i : i + 3000] for i in range(0, len(body), 3000)]
+        body = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in [*parts, b""])
+        return status, [*headers, ("Transfer-Encoding", "chunked")], body
+
+    location = "s3_private_bucket_autoindex json valid=1h; proxy_cache c;"
+    path = tmp_path / "n"
+    few, many = [[(f"{i:05}", i) for i in range(count)] for count in (1, 100)]
+    folders = {"few/": listing(*few, prefix="few/"), "many/": listing(*many, prefix="many/")}
+    with serve(path, origin, folders, location=location, http=CACHE.format(path)) as n:
+        lists, origin.answer = origin.answer, in_chunks
+        for _ in range(3):
+            for name, files in ("few", few), ("many", many):
+                found = json.loads(n.get(f"/files/{name}/").body)
+                assert [(entry["name"], entry["size"]) for entry in found] == files
+        assert len(origin.requests) == 2
+
+
+STALE = "proxy_cache c; proxy_cache_use_stale updating error; proxy_cache_background_update on;"
+
+
+@pytest.mark.parametrize("page", ["", "error_page 404 /gone; error_page 403 /gone;"])
+def test_what_is_gone_is_not_served_as_stale(tmp_path, origin, page):
+    """A folder that is emptied, and an index page that is deleted."""
+    path = tmp_path / "n"
+    folders = {name: listing(("x", 1), prefix=name) for name in ("a/", "b/")}
+    location = f"s3_private_bucket_autoindex html valid=1s; s3_private_bucket_index index.html; proxy_cache_valid 200 1s; {STALE} {page}"
+    with serve(path, origin, folders, {"b/index.html": b"index"}, location=location, http=CACHE.format(path)) as n:
+        for _ in range(2):
+            assert b"Index of /files/a/" in n.get("/files/a/").body
+            assert n.get("/files/b/").body == b"index"
+        del origin.answer.folders["a/"], origin.answer.objects["b/index.html"]
+
+        def body(target):
+            r = n.get(target)
+            assert r.status in (200, 404), r
+            return r.body
+
+        wait_until(lambda: b"404" in body("/files/a/"), "the folder to be gone")
+        wait_until(lambda: b"Index of /files/b/" in body("/files/b/"), "the index page to be gone")
+        # Of all that was stored, the listing of b/ is left.
+        (file,) = [file for file in (path / "cache").rglob("*") if file.is_file()]
+        assert b"<Key>b/x</Key>" in file.read_bytes()
+        # And what comes again is seen.
+        origin.answer.folders["a/"], origin.answer.objects["b/index.html"] = folders["a/"], b"index"
+        assert b"Index of /files/a/" in body("/files/a/") and body("/files/b/") == b"index"
+
+
+@pytest.mark.parametrize("words", ["$uri =404", "$uri $uri/ =404", "$uri /files/", "$uri /files/index.html", "$uri @named"])
+def test_try_files_is_nginx_s_own(tmp_path, origin, words):
+    """It looks at local files, before a bucket is asked: what it does is what it does in front of proxy_pass."""
+    own = f"location /own/ {{ proxy_pass {origin.url}; try_files {words.replace('/files/', '/own/')}; }} location @named {{ return 200 named; }}"
+    with serve(tmp_path / "n", origin, {"": listing(("x", 1))}, location=f"{HTML} try_files {words}; }} {own[:-2]}") as n:
+        for name in ("", "x", "none/"):
+            ours, nginx_s = n.get(f"/files/{name}"), n.get(f"/own/{name}")
+            assert (ours.status, ours.body) == (nginx_s.status, nginx_s.body)
+            # Of a fallback in the location itself, which is tried in its turn.
+            assert ("redirection cycle" in n.error_log()) == (ours.status == 500)
+        assert origin.requests == []
+
+
+def test_what_was_tried_is_not_tried_again(tmp_path, origin):
+    """Behind a missing index page, with the name that was found."""
+    (tmp_path / "root/files/p/files/b").mkdir(parents=True)
+    location = HTML + f"s3_private_bucket_index index.html; root {tmp_path}/root; try_files /files/p$uri/ =404;"
+    with serve(tmp_path / "n", origin, {"p/files/b/": listing(("x", 1), prefix="p/files/b/")}, location=location) as n:
+        assert n.get("/files/b/").status == 200
+        assert [r.target.split("?")[0] for r in origin.requests] == [
+            "/example-bucket/p/files/b/index.html", "/example-bucket/"]  # fmt: skip
+
+
 def test_a_directory_bucket_is_not_listed(tmp_path, origin):
     with serve(tmp_path / "n", origin, {"": listing(("x", 1))}, location=f"}} location /v/ {{ s3_private_bucket $arg_b; {HTML}") as n:
         assert n.get("/v/?b=example-bucket").status == 200

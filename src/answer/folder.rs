@@ -5,17 +5,19 @@ use core::slice;
 use ngx::core::Status;
 use ngx::ffi::{
     ngx_http_request_t, ngx_http_upstream_t, ngx_int_t, ngx_pcalloc, ngx_table_elt_t, ngx_uint_t,
-    NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT, NGX_LOG_ERR,
+    off_t, NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT, NGX_LOG_ERR,
 };
 
 use super::act::{act, framing, is_cached, nginx_wants};
 use super::listing::{look, Seen};
 use crate::location::{location, serving};
 use crate::log;
+use crate::nginx::cache::forget;
 use crate::nginx::pool::copy_in_request;
 use crate::request::folder::is_for_folder;
 use crate::request::object::Object;
 use crate::s3::answer::{Class, Verdict};
+use crate::s3::error_body::Framing;
 
 /// Decides what becomes of a listing, as far as its beginning tells, or waits for more of it: what is short is
 /// there as a whole, so that an empty one is nginx's 404.
@@ -31,10 +33,22 @@ pub unsafe fn judge_listing(
     unsafe {
         let len = usize::try_from(u.buffer.last.offset_from(u.buffer.pos)).unwrap_or(0);
         let wire = slice::from_raw_parts(u.buffer.pos, len);
-        match look(r, object, wire, framing(u, false)) {
-            Seen::Part if u.buffer.last < u.buffer.end => return Status::NGX_AGAIN.into(),
+        let stored = (*r).cache.as_ref().filter(|_| is_cached(u));
+        let framing = match stored.map(|cache| cache.length - cache.body_start as off_t) {
+            // Without the chunks that it came in.
+            Some(len) => Framing::Length(len.try_into().unwrap_or(0)),
+            None => framing(u, false),
+        };
+        match look(r, object, wire, framing) {
+            Seen::Part if u.buffer.last < u.buffer.end && stored.is_none() => {
+                return Status::NGX_AGAIN.into();
+            }
             Seen::Part | Seen::Page => (),
-            Seen::Missing => act(r, u, object, 200, MISSING),
+            Seen::Missing => {
+                // Nothing is stored in its place, behind which it would be served as long as someone asks.
+                forget(r);
+                act(r, u, object, 200, MISSING);
+            }
             Seen::Fault(error) => {
                 log::of_request(r, NGX_LOG_ERR, format_args!("S3 sent no listing: {error}"));
                 act(r, u, object, 200, FAULT);
@@ -83,6 +97,8 @@ pub unsafe fn leads_to_folder(
         if !serving(r).is_some_and(|serving| is_for_folder(r, serving)) {
             return false;
         }
+        // The same for the index page.
+        forget(r);
         let header = ngx_pcalloc((*r).pool, size_of::<ngx_table_elt_t>()).cast::<ngx_table_elt_t>();
         let (Some(header), Ok(conf)) = (header.as_mut(), copy_in_request(r, u.conf)) else {
             return false;

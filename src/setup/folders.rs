@@ -50,8 +50,12 @@ pub unsafe fn install(
         *folder.add(proxy.ctx_index()) = proxy_conf(cf, work, proxy, array, asked)?;
 
         // What was rewritten once is not rewritten again.
-        if let Ok(rewrite) = Foreign::find((*cf).cycle, c"ngx_http_rewrite_module", "rewrite") {
-            *folder.add(rewrite.ctx_index()) = rewrite.create(cf)?;
+        for (module, name) in
+            [(c"ngx_http_rewrite_module", "rewrite"), (c"ngx_http_try_files_module", "try_files")]
+        {
+            if let Ok(module) = Foreign::find((*cf).cycle, module, name) {
+                *folder.add(module.ctx_index()) = module.create(cf)?;
+            }
         }
         if let Ok(slice) = Foreign::find((*cf).cycle, c"ngx_http_slice_filter_module", "slice") {
             let conf = slice.create(cf)?;
