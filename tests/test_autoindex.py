@@ -1,14 +1,16 @@
 """Folders of a bucket as pages: what S3 is asked, and what clients get, byte for byte."""
 
+import contextlib
 import gzip
 import json
 import re
 import socket
 import threading
 import urllib.parse
+from pathlib import Path
 
 import pytest
-from harness import READER, READER_SECRET, Authorization, Nginx, wait_until
+from harness import READER, READER_SECRET, Authorization, Nginx, read_response, wait_until
 
 SIGNED = f"s3_private_bucket_auth sigv4 access_key_id={READER} secret_access_key=data:{READER_SECRET};"
 
@@ -207,6 +209,25 @@ def test_a_large_listing_in_pieces(tmp_path, origin):
         assert zipped.get("Content-Encoding") == "gzip" and gzip.decompress(zipped.body) == plain
 
 
+def test_the_memory_of_a_listing(tmp_path, origin):
+    """At most 2 MB for 1,000 entries, in each format."""
+    names = [(f"file-{i:05d}-{'x' * 80}", i) for i in range(1000)]
+    folders = {"few/": listing(("x", 1), prefix="few/"), "many/": listing(*names, prefix="many/")}
+    with serve(tmp_path / "n", origin, folders, location="s3_private_bucket_autoindex $arg_f;") as n:
+        (worker,) = wait_until(n.workers, "a worker")
+
+        def most():
+            """KiB that the worker had at most."""
+            status = Path(f"/proc/{worker}/status").read_text()
+            return int(re.search(r"VmHWM:\s+(\d+)", status)[1])
+
+        for folder, bound in ("few", None), ("many", 2048):
+            before = most()
+            for form in ("html", "json", "xml"):
+                assert n.get(f"/files/{folder}/?f={form}").status == 200
+            assert bound is None or 0 < most() - before <= bound
+
+
 def test_a_listing_that_is_cut(tmp_path, origin):
     """Its connection ends in the middle, or it never ends."""
     whole = listing(*[(f"file-{i:05d}-{'x' * 80}", i) for i in range(1000)])
@@ -241,26 +262,33 @@ def test_a_listing_behind_a_missing_index_page_is_stored_too(tmp_path, origin):
         assert n.get("/files/").body == b"index"
 
 
-def test_a_listing_in_chunks_is_stored(tmp_path, origin):
-    """As AWS sends it. What is stored has no chunks, whatever its header says."""
+def test_who_waits_for_a_listing_in_chunks_gets_it(tmp_path, origin):
+    """From the cache, where it has no chunks, whatever its header says."""
+    asked, goes_on = threading.Event(), threading.Event()
 
     def in_chunks(r):
+        asked.set()
+        goes_on.wait(20)
         status, headers, body = lists(r)
-        parts = [body[i : i + 3000] for i in range(0, len(body), 3000)]
-        body = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in [*parts, b""])
-        return status, [*headers, ("Transfer-Encoding", "chunked")], body
+        return status, [*headers, ("Transfer-Encoding", "chunked")], b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
 
-    location = "s3_private_bucket_autoindex json valid=1h; proxy_cache c;"
+    location = "s3_private_bucket_autoindex json valid=1h; proxy_cache c; proxy_cache_lock on; } location = /ping { return 204;"
     path = tmp_path / "n"
-    few, many = [[(f"{i:05}", i) for i in range(count)] for count in (1, 100)]
-    folders = {"few/": listing(*few, prefix="few/"), "many/": listing(*many, prefix="many/")}
-    with serve(path, origin, folders, location=location, http=CACHE.format(path)) as n:
+    with serve(path, origin, {"": listing(("x", 1))}, location=location, http=CACHE.format(path)) as n:
         lists, origin.answer = origin.answer, in_chunks
-        for _ in range(3):
-            for name, files in ("few", few), ("many", many):
-                found = json.loads(n.get(f"/files/{name}/").body)
-                assert [(entry["name"], entry["size"]) for entry in found] == files
-        assert len(origin.requests) == 2
+        with contextlib.ExitStack() as stack:
+            clients = []
+            for _ in range(3):
+                s = stack.enter_context(socket.create_connection(("127.0.0.1", n.port)))
+                s.sendall(b"GET /files/ HTTP/1.1\r\nHost: x\r\n\r\n")
+                clients.append(stack.enter_context(s.makefile("rb")))
+                assert asked.wait(20)
+            # All of them are there now, as nginx's one worker takes them one by one.
+            assert n.get("/ping").status == 204
+            goes_on.set()
+            for client in clients:
+                assert json.loads(read_response(client).body)[0]["name"] == "x"
+        assert len(origin.requests) == 1
 
 
 STALE = "proxy_cache c; proxy_cache_use_stale updating error; proxy_cache_background_update on;"

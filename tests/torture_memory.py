@@ -11,10 +11,12 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.parse
 
 import harness
 import pytest
 from harness import MODULE, ROOT, Dns, Recorder, request, tiny_s3, wait_until
+from test_autoindex import listing
 from test_connections import Origin, tls, trust  # noqa: F401 (a fixture)
 from torture_modules import SLOW
 
@@ -62,8 +64,27 @@ def lost(text):
             for kind, m in zip(kinds, found, strict=True)}  # fmt: skip
 
 
+NAMES = [*(f"folder{i}/" for i in range(50)), *(f"name & {i}" if i % 7 else f"{i:04}" for i in range(950))]
+ENTRIES = [name if name.endswith("/") else (name, 10**9) for name in NAMES]
+# Listings by their prefix: pages, and what is none.
+LISTINGS = {
+    "many/": listing(*ENTRIES, prefix="many/", truncated=True),
+    "empty/": listing(),
+    "cut/": listing(*ENTRIES[:200], prefix="cut/")[:-30],
+    "deep/": b"<ListBucketResult>" + b"<a>" * 40,
+    "long/": b"<ListBucketResult><Contents a='" + b"x" * 20_000,
+    "other/": b"<ListBucketResult><Contents><Key>other/a</Key></Content></ListBucketResult>",
+    "reference/": b"<ListBucketResult><Contents><Key>reference/&#xD800;</Key></Contents></ListBucketResult>",
+    "type/": b'<!DOCTYPE a [<!ENTITY b "c">]><ListBucketResult/>',
+    "elsewhere/": b"<ListBucketResult>" + b"<Contents><Key>x</Key></Contents>" * 500 + b"</ListBucketResult>",
+}
+
+
 def s3(recorded):
     """Like S3, with objects of all fates."""
+    if "list-type" in recorded.target:
+        prefix = urllib.parse.parse_qs(recorded.target.partition("?")[2])["prefix"][0]
+        return 200, [("Content-Type", "application/xml")], LISTINGS[prefix]
     key = recorded.target.partition("?")[0].rsplit("/", 1)[-1]
 
     def error(status, code):
@@ -120,6 +141,16 @@ SERVER = f"""
         s3_private_bucket example-bucket;
         proxy_set_header If-None-Match ""; proxy_set_header Range "";
     }}
+    location /list/ {{
+        s3_private_bucket example-bucket; s3_private_bucket_auth sigv4 {CREDENTIALS};
+        s3_private_bucket_autoindex $arg_f;
+    }}
+    location /stored/ {{
+        s3_private_bucket example-bucket; s3_private_bucket_index missing.html;
+        s3_private_bucket_autoindex html valid=1s exact_size=off localtime=on;
+        proxy_cache c; proxy_cache_valid 200 1s;
+        proxy_cache_use_stale updating; proxy_cache_background_update on;
+    }}
     location ~ ^/re/(\\w+)/(.*)$ {{
         s3_private_bucket example-bucket; s3_private_bucket_key $1-$2;
         if ($arg_big) {{ limit_rate 1m; }}
@@ -135,7 +166,10 @@ TARGETS = {
     "/cached/slow?bucket=one-bucket": 503, "/cached/wrong?bucket=one-bucket": 502,
     "/cached/a?bucket=../x": 404, "/sliced/big": 200, "/site/": 200, "/site/folder": 301,
     "/site/missing.html": 404, "/ssi/page": 200, "/guarded/a": 200, "/re/x/y": 200,
-    "/re/x/big?big=1": 200,
+    "/re/x/big?big=1": 200, "/list/many/?f=html": 200, "/list/many/?f=json": 200, "/list/many/?f=xml": 200,
+    "/list/many/?after=a%20b": 200, "/list/many/?after=a/b": 400, "/list/empty/": 404, "/list/cut/": 502,
+    "/list/deep/": 502, "/list/long/": 502, "/list/other/": 502, "/list/reference/": 502, "/list/type/": 502,
+    "/list/elsewhere/": 404, "/stored/many/": 200, "/stored/empty/": 404,
 }  # fmt: skip
 BODIES = {"/ssi/page": b"0123456789", "/sliced/big": BIG, "/re/x/y": b"0123456789"}
 
@@ -209,7 +243,7 @@ def test_requests_aborts_and_reloads(checked, quick, held):
     for many in more:
         assert many["definitely lost"] == few["definitely lost"], (few, many)
         assert many["indirectly lost"] == few["indirectly lost"], (few, many)
-    held(f"{count:,} requests (subrequests, slices, cache updates, signatures, error pages, "
+    held(f"{count:,} requests (subrequests, slices, cache updates, signatures, error pages, listings, "
          f"aborted ones), {len(rounds)} reloads, {processes} processes",
          "no error, no leak of the module, none that grows")  # fmt: skip
 
