@@ -169,7 +169,7 @@ TARGETS = {
     "/re/x/big?big=1": 200, "/list/many/?f=html": 200, "/list/many/?f=json": 200, "/list/many/?f=xml": 200,
     "/list/many/?after=a%20b": 200, "/list/many/?after=a/b": 400, "/list/empty/": 404, "/list/cut/": 502,
     "/list/deep/": 502, "/list/long/": 502, "/list/other/": 502, "/list/reference/": 502, "/list/type/": 502,
-    "/list/elsewhere/": 404, "/stored/many/": 200, "/stored/empty/": 404,
+    "/list/elsewhere/": 200, "/stored/many/": 200, "/stored/empty/": 404,
 }  # fmt: skip
 BODIES = {"/ssi/page": b"0123456789", "/sliced/big": BIG, "/re/x/y": b"0123456789"}
 
@@ -188,7 +188,7 @@ def visit(port):
                 assert r.body == BODIES.get(target, r.body), (target, r)
             elif method == "POST":
                 # nginx itself refuses a NUL.
-                assert r.status == (400 if expected == 400 else 405), (target, r)
+                assert r.status == 405 or r.status == expected == 400, (target, r)
             else:
                 assert r.status in (expected, 206, 304, 404, 416), (target, method, headers, r)
             count += 1
