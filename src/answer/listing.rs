@@ -27,7 +27,7 @@ use crate::s3::listing::html::View;
 use crate::s3::listing::question::link_header;
 use crate::s3::listing::{html, json, xml, Listing, ListingError, Page};
 
-/// How much of a stored listing is read at once, in bytes.
+/// How much of a listing is read at once, in bytes.
 const STEP: usize = 16 << 10;
 
 /// What the beginning of a listing tells.
@@ -88,11 +88,37 @@ unsafe fn is_root(r: *mut ngx_http_request_t, object: &Object) -> bool {
 /// What is read of one listing.
 struct Reader {
     listing: Option<Listing>,
+    /// What has come and is not read yet: an entry that is cut costs more to be read, and nginx's buffers are small.
+    gathered: Vec<u8>,
     /// Why there is no page.
     error: Option<ListingError>,
     /// What is sent.
     page: Vec<u8>,
     is_sent: bool,
+}
+
+impl Reader {
+    /// Reads the next part of the listing.
+    fn feed(&mut self, text: &[u8]) {
+        if let (Some(listing), None) = (&mut self.listing, &self.error) {
+            self.error = listing.feed(text).err();
+        }
+    }
+
+    /// Takes the next part of the listing.
+    fn gather(&mut self, text: &[u8]) {
+        self.gathered.extend_from_slice(text);
+        if self.gathered.len() >= STEP {
+            self.feed_gathered();
+        }
+    }
+
+    fn feed_gathered(&mut self) {
+        let mut gathered = mem::take(&mut self.gathered);
+        self.feed(&gathered);
+        gathered.clear();
+        self.gathered = gathered;
+    }
 }
 
 /// nginx's filters behind ours.
@@ -110,8 +136,13 @@ pub unsafe fn begin(r: *mut ngx_http_request_t, object: &mut Object) -> bool {
     unsafe {
         let Some(cleanup) = ngx_pool_cleanup_add((*r).pool, 0).as_mut() else { return false };
         let listing = Listing::new(bytes(object.key), &after(r, object));
-        let reader =
-            Reader { listing: Some(listing), error: None, page: Vec::new(), is_sent: false };
+        let reader = Reader {
+            listing: Some(listing),
+            gathered: Vec::new(),
+            error: None,
+            page: Vec::new(),
+            is_sent: false,
+        };
         let reader = Box::into_raw(Box::new(reader));
         cleanup.handler = Some(free);
         cleanup.data = reader.cast();
@@ -190,21 +221,16 @@ unsafe fn swallow(chain: *mut ngx_chain_t, mut look: impl FnMut(&mut ngx_buf_t))
 
 /// Reads a buffer, in memory or in a file of nginx's cache. Returns false when that cannot be read.
 unsafe fn read(r: *mut ngx_http_request_t, reader: &mut Reader, buf: &mut ngx_buf_t) -> bool {
-    let Reader { listing: Some(listing), error, .. } = reader else { return true };
-    let mut feed = |text: &[u8]| {
-        if error.is_none() {
-            *error = listing.feed(text).err();
-        }
-    };
     // SAFETY: a buffer says where its bytes are.
     unsafe {
         let in_memory = buf.memory() != 0 || buf.temporary() != 0 || buf.mmap() != 0;
         if in_memory {
             let len = usize::try_from(buf.last.offset_from(buf.pos)).unwrap_or(0);
             if len > 0 {
-                feed(core::slice::from_raw_parts(buf.pos, len));
+                reader.gather(core::slice::from_raw_parts(buf.pos, len));
             }
         } else if buf.in_file() != 0 {
+            reader.feed_gathered();
             let mut step = vec![0; STEP];
             while buf.file_pos < buf.file_last {
                 let len = usize::try_from(buf.file_last - buf.file_pos).unwrap_or(0).min(STEP);
@@ -216,7 +242,7 @@ unsafe fn read(r: *mut ngx_http_request_t, reader: &mut Reader, buf: &mut ngx_bu
                     log::of_request(r, NGX_LOG_ERR, "a stored listing is shorter than it was");
                     return false;
                 }
-                feed(text);
+                reader.feed(text);
                 buf.file_pos += got as ngx::ffi::off_t;
             }
         }
@@ -232,6 +258,7 @@ unsafe fn send(r: *mut ngx_http_request_t, reader: &mut Reader, next: &Next) -> 
             return Status::NGX_ERROR.into();
         };
         let Some(autoindex) = &serving.autoindex else { return Status::NGX_ERROR.into() };
+        reader.feed_gathered();
         let error = reader.error.take();
         let page = match (reader.listing.take(), error) {
             (Some(listing), None) => listing.finish(),
