@@ -239,7 +239,7 @@ WRONG = [
         (BUCKET + "s3_private_bucket_endpoint aws fips;", 'the endpoint of AWS with "fips" in the region "us-east-1"'),
         (f"s3_private_bucket {ARN};", "an access point"),
         (f"s3_private_bucket {ARN}; s3_private_bucket_endpoint https://s3.example.com;", "an access point"),
-        ("s3_private_bucket a--use1-az4--x-s3;", "a directory bucket"))),
+        ("s3_private_bucket a--use1-az4--x-s3; s3_private_bucket_endpoint https://s3express-use1-az4.us-east-1.amazonaws.com;", "a directory bucket"))),
     *((f"{SIGNED_V2} {LOCAL} proxy_set_header {name} x;", SHARES + f'"proxy_set_header {name}", which the signature covers; remove it') for name in (
         "Date", "content-type", "Content-MD5", "Host", "X-Amz-Acl")),
     *((f"{SIGNED_V2} {LOCAL} s3_private_bucket_pass_args {name};", f'"s3_private_bucket" lets "{name}" of "s3_private_bucket_pass_args" reach S3, which takes it for a signature; remove it') for name in (

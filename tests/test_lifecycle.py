@@ -189,7 +189,12 @@ def test_an_upgrade_on_the_fly(tmp_path, imds, s3):
     nginx = instance(imds, s3, top="env AWS_EC2_METADATA_SERVICE_ENDPOINT;")
     n = changed(Nginx(tmp_path / "n", **nginx), "daemon off", "daemon on")
     pid_file = n.dir / "nginx.pid"
-    pid = lambda file=pid_file: int(file.read_text() or 0) if file.exists() else 0  # noqa: E731
+
+    def pid(file=pid_file):
+        with contextlib.suppress(FileNotFoundError):
+            return int(file.read_text() or 0)
+        return 0
+
     subprocess.run(n.command(), check=True, env=n.environment, timeout=TIMEOUT)
     new = 0
     old = wait_until(pid, "nginx")
