@@ -313,6 +313,22 @@ def test_what_is_gone_is_not_served_as_stale(tmp_path, origin, page):
         assert b"Index of /files/a/" in body("/files/a/") and body("/files/b/") == b"index"
 
 
+def test_a_lost_permission_takes_nothing_from_the_cache(tmp_path, origin):
+    path = tmp_path / "n"
+    location = f"s3_private_bucket_autoindex html; s3_private_bucket_index index.html; proxy_cache_valid 200 1s; {STALE}"
+    folders = {"b/": listing(("x", 1), prefix="b/")}
+    with serve(path, origin, folders, {"b/index.html": b"index"}, location=location, http=CACHE.format(path)) as n:
+        assert n.get("/files/b/").body == b"index"
+        allowed = origin.answer
+        denied = (403, [], b"<Error><Code>AccessDenied</Code></Error>")
+        origin.answer = lambda r: denied if "index.html" in r.target else allowed(r)
+        seen = len(origin.requests)
+        wait_until(lambda: n.get("/files/b/") and len(origin.requests) > seen + 1, "updates that are refused")
+        origin.answer = allowed
+        (file,) = [file for file in (path / "cache").rglob("*") if file.is_file()]
+        assert b"index" in file.read_bytes() and n.get("/files/b/").body == b"index"
+
+
 @pytest.mark.parametrize("words", ["$uri =404", "$uri $uri/ =404", "$uri /files/", "$uri /files/index.html", "$uri @named"])
 def test_try_files_is_nginx_s_own(tmp_path, origin, words):
     """It looks at local files, before a bucket is asked: what it does is what it does in front of proxy_pass."""

@@ -97,8 +97,10 @@ pub unsafe fn leads_to_folder(
         if !serving(r).is_some_and(|serving| is_for_folder(r, serving)) {
             return false;
         }
-        // The same for the index page.
-        forget(r);
+        // The same for the index page, but where it may be the permission that is gone.
+        if status != 403 {
+            forget(r);
+        }
         let header = ngx_pcalloc((*r).pool, size_of::<ngx_table_elt_t>()).cast::<ngx_table_elt_t>();
         let (Some(header), Ok(conf)) = (header.as_mut(), copy_in_request(r, u.conf)) else {
             return false;
