@@ -24,6 +24,7 @@ def test_every_floor_is_told():
         ("request", "use crate::answer::{\n    judge,\n};", "src/request.rs:1: request uses answer, which is above it"),
         ("log", "use crate::location::x;", "src/log.rs:1: log uses location::x, which is beside it"),
         ("log", "fn a() {\n    crate::conf::b()\n}", "src/log.rs:2: log uses conf::b, which is above it"),
+        ("log", 'let a = format_args!("b");', "src/log.rs:1: what format_args! returns is gone with its statement before Rust 1.89"),
         ("s3/key", "use crate::nginx::pool;", "src/s3/key.rs:1: s3 uses nginx::pool, which is beside it"),
         ("s3/key", "use ngx::ffi::x;", 'src/s3/key.rs:1: s3 is not to know "ngx::"'),
         ("nginx/pool", "// Of the bucket.", 'src/nginx/pool.rs:1: nginx is not to know "bucket"'),

@@ -269,9 +269,9 @@ unsafe fn send(r: *mut ngx_http_request_t, reader: &mut Reader, next: &Next) -> 
         let written = match page {
             Ok(page) => {
                 if page.dropped > 0 {
-                    let what = format_args!(
-                        "S3 listed {} keys that are not of the folder, which are left out",
-                        page.dropped
+                    let dropped = page.dropped;
+                    let what = format!(
+                        "S3 listed {dropped} keys that are not of the folder, which are left out"
                     );
                     log::of_request(r, NGX_LOG_WARN, what);
                 }

@@ -64,7 +64,7 @@ pub unsafe fn redirect(
             }
             Err(error) => {
                 let (key, value) = (object.key.as_bytes(), value.as_bytes());
-                let what = format_args!(
+                let what = format!(
                     "the object \"{}\" redirects to \"{}\", which is not followed: {error}",
                     key.escape_ascii(),
                     value.escape_ascii()
