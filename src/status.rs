@@ -1,13 +1,11 @@
 //! The content handler of locations that show what is counted (`s3_private_bucket_status`).
 
-use core::ptr;
+use core::mem;
 
-use ngx::core::Status;
 use ngx::ffi::{
-    ngx_buf_t, ngx_chain_t, ngx_http_discard_request_body, ngx_http_output_filter,
-    ngx_http_request_t, ngx_http_send_header, ngx_int_t, ngx_pcalloc, ngx_str_t, ngx_time,
-    ngx_uint_t, NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_NOT_ALLOWED,
-    NGX_HTTP_NOT_MODIFIED, NGX_HTTP_NO_CONTENT, NGX_HTTP_OK,
+    ngx_http_complex_value_t, ngx_http_request_t, ngx_http_send_response, ngx_int_t, ngx_str_t,
+    ngx_time, ngx_uint_t, NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_INTERNAL_SERVER_ERROR,
+    NGX_HTTP_NOT_ALLOWED, NGX_HTTP_OK,
 };
 use ngx::ngx_string;
 
@@ -31,10 +29,6 @@ pub unsafe extern "C" fn handle(r: *mut ngx_http_request_t) -> ngx_int_t {
                 Ok(()) => NGX_HTTP_NOT_ALLOWED as ngx_int_t,
                 Err(_) => NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t,
             };
-        }
-        let rc = ngx_http_discard_request_body(r);
-        if rc != Status::NGX_OK.into() {
-            return rc;
         }
         match text(r, shared(r)) {
             Ok(text) => send(r, text),
@@ -70,37 +64,16 @@ fn of_source(source: &source::Source, now: i64) -> Source {
 
 /// Sends the text, which nobody is to store.
 unsafe fn send(r: *mut ngx_http_request_t, text: ngx_str_t) -> ngx_int_t {
-    // SAFETY: r is a valid request whose response has not begun; its pool has what is sent.
+    // SAFETY: r is a valid request whose response has not begun; its pool has what is sent. Zeroed, a complex value is
+    // one without variables, which nginx reads before it returns.
     unsafe {
-        let headers = &mut (*r).headers_out;
-        headers.status = NGX_HTTP_OK as ngx_uint_t;
-        headers.content_length_n = text.len as _;
-        headers.content_type = borrowed(CONTENT_TYPE.as_bytes());
-        headers.content_type_len = CONTENT_TYPE.len();
         if add(r, ngx_string!("Cache-Control"), ngx_string!("no-store")).is_none() {
             return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
         }
-        let rc = ngx_http_send_header(r);
-        if rc == Status::NGX_ERROR.into() || rc > Status::NGX_OK.into() || is_without_body(r) {
-            return rc;
-        }
-        let buf = ngx_pcalloc((*r).pool, size_of::<ngx_buf_t>()).cast::<ngx_buf_t>();
-        let Some(buf) = buf.as_mut() else { return Status::NGX_ERROR.into() };
-        (buf.start, buf.pos) = (text.data, text.data);
-        (buf.last, buf.end) = (text.data.add(text.len), text.data.add(text.len));
-        buf.set_memory(1);
-        buf.set_last_buf((r == (*r).main).into());
-        buf.set_last_in_chain(1);
-        ngx_http_output_filter(r, &mut ngx_chain_t { buf, next: ptr::null_mut() })
-    }
-}
-
-/// Whether nothing follows the header that was sent: what nginx's `header_only` says, whose place bindgen does not
-/// know in each version.
-unsafe fn is_without_body(r: *mut ngx_http_request_t) -> bool {
-    // SAFETY: the caller's promise: a valid request.
-    unsafe {
-        (*r).method == NGX_HTTP_HEAD as ngx_uint_t
-            || matches!((*r).headers_out.status as u32, NGX_HTTP_NO_CONTENT | NGX_HTTP_NOT_MODIFIED)
+        let mut kind = borrowed(CONTENT_TYPE.as_bytes());
+        let mut value: ngx_http_complex_value_t = mem::zeroed();
+        value.value = text;
+        // It knows of subrequests for their headers alone (auth_request, mirror).
+        ngx_http_send_response(r, NGX_HTTP_OK as ngx_uint_t, &mut kind, &mut value)
     }
 }
