@@ -83,8 +83,10 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
                 hide(&mut (*r).headers_out.headers, hidden);
                 let is_judged =
                     serving.masks || serving.website_redirects || object.answer.shown.is_some();
-                if is_judged && mask(r, (u, cached), serving, object).is_none() {
-                    return Status::NGX_ERROR.into();
+                if is_judged {
+                    if let Err(rc) = mask(r, (u, cached), serving, object) {
+                        return rc;
+                    }
                 }
             }
         }
@@ -117,13 +119,17 @@ unsafe fn refuse_redirect(r: *mut ngx_http_request_t, serving: &Serving) -> Opti
     }
 }
 
-/// Looks whether the answer is not the object, and replaces it then. `None` when memory ran out.
+/// Looks whether the answer is not the object, and replaces it then.
+///
+/// # Errors
+/// What nginx is to end the request with: a fault found on a hit, which its error page answers as if S3 had just sent
+/// it, or an error when memory ran out.
 unsafe fn mask(
     r: *mut ngx_http_request_t,
     (u, cached): (&ngx_http_upstream_t, bool),
     serving: &Serving,
     object: &mut Object,
-) -> Option<()> {
+) -> Result<(), ngx_int_t> {
     // SAFETY: r is a valid request, u its upstream.
     unsafe {
         // An answer of the cache need not have passed the upstream's hook.
@@ -137,8 +143,13 @@ unsafe fn mask(
             serving.masks.then(|| decide(r, serving, object, status, cached_code(status)))?
         });
         match shown {
-            Some(shown) => replace(r, u, object, shown),
-            None => Some(()),
+            Some(shown) if cached && serving.masks && shown.class == Class::Fault => {
+                ngx_http_clean_header(r);
+                object.answer.is_given_up = true;
+                Err(shown.status as ngx_int_t)
+            }
+            Some(shown) => replace(r, u, object, shown).ok_or(Status::NGX_ERROR.into()),
+            None => Ok(()),
         }
     }
 }
@@ -265,7 +276,7 @@ unsafe extern "C" fn body_filter(r: *mut ngx_http_request_t, chain: *mut ngx_cha
 }
 
 /// The upstream whose answer nginx is sending, from S3 or (the last is true) from its cache. Without the upstream's cleanup nginx
-/// has done with S3, and answers itself.
+/// has done with S3, and answers itself; as it does for what was given up.
 unsafe fn answering<'a>(
     r: *mut ngx_http_request_t,
 ) -> Option<(&'a ngx_http_upstream_t, &'a mut Object, bool)> {
@@ -273,7 +284,8 @@ unsafe fn answering<'a>(
     unsafe {
         let (object, u) = (object_mut(r)?, (*r).upstream.as_ref()?);
         let cached = is_cached(u);
-        (cached || !u.cleanup.is_null()).then_some((u, object, cached))
+        let is_of_s3 = (cached || !u.cleanup.is_null()) && !object.answer.is_given_up;
+        is_of_s3.then_some((u, object, cached))
     }
 }
 

@@ -71,6 +71,8 @@ pub struct Answer {
     pub is_kept_from_cache: bool,
     /// What the client sees in place of S3's answer.
     pub shown: Option<Verdict>,
+    /// Whether nginx is to answer with an error of its own in place of what its cache has.
+    pub is_given_up: bool,
     /// Where the object redirects the client, if it does.
     pub location: ngx_str_t,
     /// Whether S3 is asked for the whole object, not for the range that the client wants.

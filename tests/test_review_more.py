@@ -1,0 +1,93 @@
+"""A hostile look at what is counted, at objects that redirect, and at Signature Version 2."""
+
+import socket
+
+import pytest
+from harness import read_response, tiny_s3, wait_until
+from test_redirects import HEADER, ON, leads
+from test_status import STATUS
+
+CACHE = "proxy_cache z; proxy_cache_valid 200 206 1h; add_header X-Cache $upstream_cache_status always;"
+
+
+@pytest.fixture
+def site(nginx, tmp_path):
+    def start(locations, http=""):
+        return nginx(locations, f"proxy_cache_path {tmp_path}/cache keys_zone=z:1m; {http}")
+
+    return start
+
+
+# --- what is counted -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("directive", ["auth_request /status;", "mirror /status;"])
+def test_a_subrequest_for_its_headers_shows_nothing(nginx, directive):
+    n = nginx(f"{STATUS} location = /page {{ {directive} root /; try_files /etc/hostname =404; }}")
+    s = socket.create_connection(("127.0.0.1", n.port), 10)
+    s.sendall(b"GET /page HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    got = b"".join(iter(lambda: s.recv(65536), b""))
+    s.close()
+    assert got.startswith(b"HTTP/1.1 200 OK\r\n") and b"s3_private_bucket" not in got
+
+
+# --- objects that redirect -----------------------------------------------------------------
+
+
+def test_a_fault_on_a_hit_has_its_error_page(site, origin):
+    n = site(f"""location = /own {{ add_header X-Own yes always; return 502 own; }}
+        location /a/ {{ s3_private_bucket example-bucket; {CACHE} }}
+        location /b/ {{ s3_private_bucket example-bucket; {CACHE} {ON} error_page 502 /own; }}
+        location /c/ {{ s3_private_bucket example-bucket; {CACHE} {ON} error_page 502 = @other; }}
+        location @other {{ s3_private_bucket other-bucket; {CACHE} }}
+        location /d/ {{ s3_private_bucket example-bucket; {CACHE} {ON} }}
+        location /e/ {{ s3_private_bucket example-bucket; {CACHE} {ON} error_page 502 /own; s3_private_bucket_errors pass; }}
+        location /f/ {{ s3_private_bucket example-bucket; {CACHE} s3_private_bucket_errors pass; }}
+        """)
+    origin.answer = lambda r: (tiny_s3 if "other" in r.target else leads("//evil.example"))(r)
+    assert (n.get("/a/o").status, n.get("/f/o").status) == (200, 200)
+    for method in ("GET", "HEAD", "GET"):
+        r = n.get("/b/o", method=method, headers={"Range": "bytes=0-1"})
+        assert (r.status, r.body, r.get("X-Own"), r.get("ETag")) == (502, b"own" * (method == "GET"), "yes", None)
+    # The page's own bucket and cache.
+    assert [(r.status, r.body, r.get("X-Cache")) for r in (n.get("/c/o"), n.get("/c/o"))] == [
+        (200, b"0123456789", "MISS"), (200, b"0123456789", "HIT")]  # fmt: skip
+    assert "/other-bucket/c/o" in origin.last().target and len(origin.requests) == 3
+    for target in ("/d/o", "/e/o"):
+        head, whole = n.get(target, method="HEAD"), n.get(target)
+        assert (whole.status, whole.get("X-Cache"), b"502 Bad Gateway" in whole.body) == (502, "HIT", True)
+        assert (head.status, head.body, head.get("Content-Length")) == (502, b"", whole.get("Content-Length"))
+        assert whole.get("ETag") is None and whole.get("Last-Modified") is None and whole.get(HEADER) is None
+    assert len(origin.requests) == 3
+    # A line for each, but what answers with the page has none.
+    assert n.error_log().count("its path begins with two slashes") == 3 + 2 + 4
+
+
+def test_connections_live_on_behind_a_fault_on_a_hit(site, origin):
+    n = site(f"""location /a/ {{ s3_private_bucket example-bucket; {CACHE} }}
+        location /d/ {{ s3_private_bucket example-bucket; {CACHE} {ON} }}""")
+    origin.answer = leads("//evil.example")
+    assert n.get("/a/o").status == 200
+    with socket.create_connection(("127.0.0.1", n.port), 10) as s, s.makefile("rb") as f:
+        s.sendall(b"GET /d/o HTTP/1.1\r\nHost: a\r\n\r\n" * 3)
+        assert [read_response(f).status for _ in range(3)] == [502] * 3
+
+
+def test_a_fault_of_a_stale_entry_has_its_error_page(site, origin):
+    n = site(f"""error_page 502 /own; location = /own {{ return 502 own; }}
+        location /a/ {{ s3_private_bucket example-bucket; proxy_cache z; proxy_cache_valid 200 1s; }}
+        location /b/ {{ s3_private_bucket example-bucket; proxy_cache z; proxy_cache_valid 200 502 1s; {ON}
+            proxy_cache_use_stale http_503; add_header X-Cache $upstream_cache_status always; }}""")
+    origin.answer = leads("//evil.example")
+    assert n.get("/a/o").status == 200
+    origin.answer = lambda r: (503, [], b"")
+
+    def is_asked():
+        r = n.get("/b/o")
+        assert (r.status, r.body) == (502, b"own")
+        return len(origin.requests) > 2
+
+    wait_until(is_asked, "the entry to be stale")
+    # Nothing of it was stored.
+    origin.answer = tiny_s3
+    wait_until(lambda: n.get("/a/o").status == 200 and n.get("/b/o").status == 200, "the object anew")
