@@ -1,10 +1,12 @@
 """A hostile look at what is counted, at objects that redirect, and at Signature Version 2."""
 
+import contextlib
 import socket
+import threading
 
 import pytest
 from harness import read_response, tiny_s3, wait_until
-from test_redirects import HEADER, ON, leads
+from test_redirects import HEADER, ON, is_redirect, leads
 from test_status import STATUS
 
 CACHE = "proxy_cache z; proxy_cache_valid 200 206 1h; add_header X-Cache $upstream_cache_status always;"
@@ -91,3 +93,61 @@ def test_a_fault_of_a_stale_entry_has_its_error_page(site, origin):
     # Nothing of it was stored.
     origin.answer = tiny_s3
     wait_until(lambda: n.get("/a/o").status == 200 and n.get("/b/o").status == 200, "the object anew")
+
+
+class Endless:
+    """An S3 whose one object redirects and goes on for as long as it is read; how much was."""
+
+    def __init__(self, chunked):
+        self.sent, self.connections = 0, 0
+        self.framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: 1000000000000"
+        self.chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n" if chunked else b"x" * 0x10000
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.url = "http://127.0.0.1:%d" % self.socket.getsockname()[1]
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                s, _ = self.socket.accept()
+                self.connections += 1
+                threading.Thread(target=self.send, args=(s,), daemon=True).start()
+
+    def send(self, s):
+        with contextlib.suppress(OSError), s:
+            while s.recv(65536):
+                s.sendall(b"HTTP/1.1 200 OK\r\nx-amz-website-redirect-location: https://www.example.com/\r\n"
+                          + self.framing + b"\r\n\r\n")  # fmt: skip
+                while True:
+                    s.sendall(self.chunk)
+                    self.sent += len(self.chunk)
+
+    def close(self):
+        self.socket.close()
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("more", ["", "proxy_buffering off;", "s3_private_bucket_keepalive off;"])
+def test_the_rest_of_an_object_that_redirects_is_not_read(site, more, chunked):
+    """A client that follows the redirect on the same connection does not wait for it."""
+    s3 = Endless(chunked)
+    n = site(f"s3_private_bucket_endpoint {s3.url}; location /m/ {{ s3_private_bucket example-bucket; {ON} {more} }}")
+    with socket.create_connection(("127.0.0.1", n.port), 10) as s, s.makefile("rb") as f:
+        for _ in range(3):
+            s.sendall(b"GET /m/o HTTP/1.1\r\nHost: a\r\n\r\n")
+            r = read_response(f)
+            assert is_redirect(r, "https://www.example.com/")
+    assert s3.connections == 3 and s3.sent < 100_000_000
+    assert "[warn]" not in n.error_log() and "[error]" not in n.error_log()
+    s3.close()
+
+
+def test_a_short_rest_is_worth_its_connection(site, origin):
+    n = site(f"location /m/ {{ s3_private_bucket example-bucket; {ON} }}")
+    for value, status in (("https://www.example.com/", 301), ("//evil.example", 502)):
+        origin.answer = leads(value, b"x" * 65536)
+        for method in ("GET", "HEAD", "GET"):
+            assert n.get("/m/o", method=method).status == status
+    origin.answer = leads("https://www.example.com/", b"x" * 10_000_000)
+    assert [n.get("/m/o", method=method).status for method in ("HEAD", "HEAD")] == [301, 301]
+    assert origin.connections == 1

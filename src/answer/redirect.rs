@@ -2,14 +2,18 @@
 
 use ngx::ffi::{ngx_http_request_t, ngx_http_upstream_t, ngx_str_t, NGX_LOG_ERR};
 
-use super::act::act;
+use super::act::{act, framing, is_cached};
 use crate::location::Serving;
 use crate::log;
 use crate::nginx::headers::find;
 use crate::nginx::pool::concat;
+use crate::nginx::upstream::{is_stored, leave_body};
+use crate::request::asked::sent_method;
 use crate::request::name::prefix;
 use crate::request::object::Object;
 use crate::s3::answer::{Class, Verdict};
+use crate::s3::auth::sigv4::Method;
+use crate::s3::error_body::Framing;
 use crate::s3::redirect::{target, Paths, HEADER};
 
 /// Has the client redirected where an object says, before nginx acts on the answer. For nginx's cache it stays the
@@ -26,10 +30,25 @@ pub unsafe fn follow(
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        match redirect(r, u, serving, object, status) {
+        let shown = redirect(r, u, serving, object, status);
+        if shown.is_some() && !is_stored(u) && has_much_to_come(u, sent_method(r, serving)) {
+            leave_body(u);
+        }
+        match shown {
             Some(shown) if shown.class == Class::Fault => act(r, u, object, status, shown),
             shown => object.answer.shown = shown,
         }
+    }
+}
+
+/// Whether more of an answer is to come than a new connection is worth: the client would wait for all of an object that
+/// nobody gets, before nginx reads its next request.
+fn has_much_to_come(u: &ngx_http_upstream_t, sent: Option<Method>) -> bool {
+    const MUCH: usize = 64 << 10;
+    let here = u.buffer.last as usize - u.buffer.pos as usize;
+    match framing(u, is_cached(u) || sent == Some(Method::Head)) {
+        Framing::Length(length) => length.saturating_sub(here) > MUCH,
+        Framing::Chunked | Framing::Close => true,
     }
 }
 

@@ -74,6 +74,16 @@ pub fn is_stored(u: &ngx_http_upstream_t) -> bool {
     u.cacheable() != 0 || u.store() != 0
 }
 
+/// Has nginx read no more of an answer whose headers are read, and not keep the connection that the rest comes over.
+pub fn leave_body(u: &mut ngx_http_upstream_t) {
+    u.headers_in.content_length_n = 0;
+    u.headers_in.set_chunked(0);
+    u.headers_in.set_connection_close(1);
+    u.buffer.pos = u.buffer.last;
+    // With buffers nginx would read once more, and warn of what it finds.
+    u.set_buffering(0);
+}
+
 /// Whether nginx stores or caches answers.
 pub fn stores(conf: &ngx_http_upstream_conf_t) -> bool {
     conf.store() != 0 || !conf.cache_zone.is_null() || !conf.cache_value.is_null()
