@@ -3,10 +3,16 @@
 import contextlib
 import socket
 import threading
+import urllib.parse
 
 import pytest
+from botocore.auth import HmacV1QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from harness import read_response, tiny_s3, wait_until
 from test_redirects import HEADER, ON, is_redirect, leads
+from test_sigv2 import PRESIGNED
+from test_sigv4 import ID, SECRET
 from test_status import STATUS
 
 CACHE = "proxy_cache z; proxy_cache_valid 200 206 1h; add_header X-Cache $upstream_cache_status always;"
@@ -151,3 +157,38 @@ def test_a_short_rest_is_worth_its_connection(site, origin):
     origin.answer = leads("https://www.example.com/", b"x" * 10_000_000)
     assert [n.get("/m/o", method=method).status for method in ("HEAD", "HEAD")] == [301, 301]
     assert origin.connections == 1
+
+
+# --- Signature Version 2 -------------------------------------------------------------------
+
+
+def test_no_value_makes_a_url_one_for_something_else(nginx):
+    """Values stand decoded in a signature: one is not to be read as another argument, such as one for an old version."""
+    keys = f"access_key_id={ID} secret_access_key=data:{SECRET}"
+    n = nginx(f"""s3_private_bucket_auth sigv2 {keys}; s3_private_bucket_pass_args response-content-type A;
+        location /m/ {{ s3_private_bucket abc; {PRESIGNED} }}
+        location /o/ {{ s3_private_bucket abc; {PRESIGNED} s3_private_bucket_set_arg response-expires $arg_t; }}
+        location /s/ {{ s3_private_bucket abc; {PRESIGNED} s3_private_bucket_set_arg response-expires 'a&versionId=1'; }}
+        location /p/ {{ s3_private_bucket abc; }}
+        location /4/ {{ s3_private_bucket abc; {PRESIGNED} s3_private_bucket_auth sigv4 {keys}; }}""")
+    for target in ("/m/k?response-content-type=a%26versionId%3D1", "/m/k?response-content-type=a%26versionId=1",
+                   "/o/k?A=1&t=a%26b&response-content-type=%26tagging", "/s/k"):  # fmt: skip
+        r = n.get(target)
+        if r.status == 302:
+            forged = urllib.parse.urlsplit(r.get("Location").replace("%26", "&").replace("%3D", "="))
+            query = dict(urllib.parse.parse_qsl(forged.query))
+            signer = HmacV1QueryAuth(Credentials(ID, SECRET))
+            signer._get_date = lambda query=query: query["Expires"]
+            args = forged.query.partition("&AWSAccessKeyId=")[0]
+            theirs = AWSRequest("GET", f"http://s3.example.com{forged.path}?{args}")
+            signer.add_auth(theirs)
+            assert query["Signature"] not in urllib.parse.unquote(theirs.url), "S3 takes the forged URL"
+        assert (r.status, r.get("Location")) == (400, None)
+    log = n.error_log()
+    assert log.count("cannot have the argument \"response-content-type\", whose value has a \"&\" before") == 3
+    assert SECRET not in log and ID not in log
+    for target in ("/m/k?response-content-type=text/x%3B%20a%3D%22Q%26A.b%22", "/m/k?A=%26tagging", "/m/a%26versionId",
+                   "/4/k?response-content-type=a%26tagging"):  # fmt: skip
+        assert n.get(target).status == 302
+    # What no client sees the signature of.
+    assert n.get("/p/k?response-content-type=a%26versionId%3D1").status == 200

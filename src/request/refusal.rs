@@ -70,6 +70,12 @@ pub enum Refusal {
         "$s3_private_bucket_presigned_url cannot have the header \"{0}\" that its location sets"
     )]
     HeaderInUrl(ngx_str_t),
+    /// A presigned URL that could be made one for something else.
+    #[error(
+        "$s3_private_bucket_presigned_url cannot have the argument \"{0}\", whose value has a \"&\" before what \
+         Signature Version 2 would take for another argument"
+    )]
+    ArgumentInUrl(ngx_str_t),
     /// Keys of the source of this name are not there, or a presigned URL would outlive them; no name for keys
     /// that stay.
     #[error(
@@ -93,9 +99,11 @@ impl Refusal {
     pub fn status(&self) -> ngx_int_t {
         let status = match self {
             Refusal::Method => NGX_HTTP_NOT_ALLOWED,
-            Refusal::NoMethod | Refusal::After(_) | Refusal::Argument(_) | Refusal::Header(_) => {
-                NGX_HTTP_BAD_REQUEST
-            }
+            Refusal::NoMethod
+            | Refusal::After(_)
+            | Refusal::Argument(_)
+            | Refusal::ArgumentInUrl(_)
+            | Refusal::Header(_) => NGX_HTTP_BAD_REQUEST,
             Refusal::Key(KeyError::Empty | KeyError::TooLong | KeyError::OtherWord) => {
                 NGX_HTTP_NOT_FOUND
             }
@@ -132,6 +140,7 @@ impl Refusal {
             | Refusal::Key(_)
             | Refusal::After(_)
             | Refusal::Argument(_)
+            | Refusal::ArgumentInUrl(_)
             | Refusal::Header(_) => NGX_LOG_INFO,
             Refusal::Bucket(_)
             | Refusal::DirectoryBucket(_)

@@ -106,6 +106,9 @@ pub unsafe fn presigned_url(
         let bucket = bucket_in_host(serving, signing, object);
         let ask = Ask { method, host, bucket, target, owner, headers: &own };
         let (_, signer) = signing.keys.signer().ok_or_else(|| no_keys(signing))?;
+        if let Some(name) = signer.unsafe_argument(&ask) {
+            return Err(Refusal::ArgumentInUrl(borrowed(name)));
+        }
         let expires = &*presigned_expires(signing).ok_or_else(|| no_keys(signing))?;
         let scheme = signing.scheme.as_bytes();
         let url = buffer(r, scheme.len() + 3 + signer.presigned_len(&ask, expires))?;

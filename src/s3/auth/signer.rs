@@ -98,6 +98,14 @@ impl Signer {
         }
     }
 
+    /// The argument of a target with which it cannot stand in a URL: see [`sigv2::unsafe_argument`].
+    pub fn unsafe_argument<'a>(&self, ask: &Ask<'a>) -> Option<&'a [u8]> {
+        match self {
+            Signer::V4(_) => None,
+            Signer::V2(_) => sigv2::unsafe_argument(ask.target),
+        }
+    }
+
     /// The length in bytes of what [`Signer::presign`] writes at most.
     pub fn presigned_len(&self, ask: &Ask, expires: &str) -> usize {
         match self {

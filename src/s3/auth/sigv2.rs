@@ -210,14 +210,7 @@ fn each_of_resource(ask: &Ask, mut f: impl FnMut(&[u8])) {
     let (path, query) = split(ask.target);
     f(path);
     let mut separator: &[u8] = b"?";
-    for arg in query.split(|&b| b == b'&') {
-        let (name, value) = match arg.iter().position(|&b| b == b'=') {
-            Some(at) => (&arg[..at], &arg[at + 1..]),
-            None => (arg, &[][..]),
-        };
-        if SIGNED_ARGUMENTS.binary_search(&name).is_err() {
-            continue;
-        }
+    for (name, value) in signed_arguments(query) {
         f(separator);
         f(name);
         separator = b"&";
@@ -226,6 +219,30 @@ fn each_of_resource(ask: &Ask, mut f: impl FnMut(&[u8])) {
             decoded(value, b'+').for_each(|b| f(&[b]));
         }
     }
+}
+
+/// The arguments of a query that are signed: their names, and their values, encoded.
+fn signed_arguments(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let pairs = query.split(|&b| b == b'&').map(|arg| match arg.iter().position(|&b| b == b'=') {
+        Some(at) => (&arg[..at], &arg[at + 1..]),
+        None => (arg, &[][..]),
+    });
+    pairs.filter(|(name, _)| SIGNED_ARGUMENTS.binary_search(name).is_ok())
+}
+
+/// The first argument of a target that must not stand in a URL, if there is one: values are signed decoded, so that
+/// with `a&versionId=1` in one the signature is also that of a URL in which `versionId` is an argument of its own.
+pub fn unsafe_argument(target: &[u8]) -> Option<&[u8]> {
+    let is_name = |name: &[u8]| {
+        !name.is_empty() && name.iter().all(|&b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    let is_unsafe = |value| {
+        let value: Vec<u8> = decoded(value, b'+').collect();
+        let mut behind = value.split(|&b| b == b'&').skip(1);
+        behind.any(|arg| is_name(arg.split(|&b| b == b'=').next().unwrap_or_default()))
+    };
+    let found = signed_arguments(split(target).1).find(|(_, value)| is_unsafe(value));
+    found.map(|(name, _)| name)
 }
 
 /// A digest in base64 (RFC 4648, section 4).
@@ -342,6 +359,32 @@ mod tests {
             assert_eq!(resource(bucket, target), expected);
         }
         assert!(SIGNED_ARGUMENTS.is_sorted_by(|a, b| a < b));
+    }
+
+    #[test]
+    fn values_that_read_as_arguments_are_found() {
+        let twice = "/b/k?response-content-type=a&versionId=1";
+        assert_eq!(
+            resource(None, &twice.replace("a&versionId=", "a%26versionId%3D")),
+            resource(None, twice)
+        );
+        for (value, is_unsafe) in [
+            ("a%26versionId%3D1", true),
+            ("a%26tagging", true),
+            ("%26x-y%3D", true),
+            ("a%26%26b", true),
+            ("a=%3D", false),
+            ("a%26", false),
+            ("a%26%3Db", false),
+            ("attachment%3B%20filename%3D%22Q%26A.txt%22", false),
+            ("a%20%26%20b", false),
+            ("a%2526b", false),
+        ] {
+            let target = format!("/b/%26x?A=a%26b&response-content-type={value}&x=a%26b");
+            let expected = is_unsafe.then_some(&b"response-content-type"[..]);
+            assert_eq!(unsafe_argument(target.as_bytes()), expected, "{value}");
+        }
+        assert_eq!(unsafe_argument(b"/b/a%26versionId"), None);
     }
 
     #[test]
