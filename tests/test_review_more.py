@@ -10,20 +10,12 @@ from botocore.auth import HmacV1QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from harness import read_response, tiny_s3, wait_until
-from test_redirects import HEADER, ON, is_redirect, leads
+from test_redirects import HEADER, ON, is_redirect, leads, site  # noqa: F401
 from test_sigv2 import PRESIGNED
 from test_sigv4 import ID, SECRET
 from test_status import STATUS
 
 CACHE = "proxy_cache z; proxy_cache_valid 200 206 1h; add_header X-Cache $upstream_cache_status always;"
-
-
-@pytest.fixture
-def site(nginx, tmp_path):
-    def start(locations, http=""):
-        return nginx(locations, f"proxy_cache_path {tmp_path}/cache keys_zone=z:1m; {http}")
-
-    return start
 
 
 # --- what is counted -----------------------------------------------------------------------
@@ -42,7 +34,7 @@ def test_a_subrequest_for_its_headers_shows_nothing(nginx, directive):
 # --- objects that redirect -----------------------------------------------------------------
 
 
-def test_a_fault_on_a_hit_has_its_error_page(site, origin):
+def test_a_fault_on_a_hit_has_its_error_page(site, origin):  # noqa: F811
     n = site(f"""location = /own {{ add_header X-Own yes always; return 502 own; }}
         location /a/ {{ s3_private_bucket example-bucket; {CACHE} }}
         location /b/ {{ s3_private_bucket example-bucket; {CACHE} {ON} error_page 502 /own; }}
@@ -71,7 +63,7 @@ def test_a_fault_on_a_hit_has_its_error_page(site, origin):
     assert n.error_log().count("its path begins with two slashes") == 3 + 2 + 4
 
 
-def test_connections_live_on_behind_a_fault_on_a_hit(site, origin):
+def test_connections_live_on_behind_a_fault_on_a_hit(site, origin):  # noqa: F811
     n = site(f"""location /a/ {{ s3_private_bucket example-bucket; {CACHE} }}
         location /d/ {{ s3_private_bucket example-bucket; {CACHE} {ON} }}""")
     origin.answer = leads("//evil.example")
@@ -81,7 +73,7 @@ def test_connections_live_on_behind_a_fault_on_a_hit(site, origin):
         assert [read_response(f).status for _ in range(3)] == [502] * 3
 
 
-def test_a_fault_of_a_stale_entry_has_its_error_page(site, origin):
+def test_a_fault_of_a_stale_entry_has_its_error_page(site, origin):  # noqa: F811
     n = site(f"""error_page 502 /own; location = /own {{ return 502 own; }}
         location /a/ {{ s3_private_bucket example-bucket; proxy_cache z; proxy_cache_valid 200 1s; }}
         location /b/ {{ s3_private_bucket example-bucket; proxy_cache z; proxy_cache_valid 200 502 1s; {ON}
@@ -134,7 +126,7 @@ class Endless:
 
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("more", ["", "proxy_buffering off;", "s3_private_bucket_keepalive off;"])
-def test_the_rest_of_an_object_that_redirects_is_not_read(site, more, chunked):
+def test_the_rest_of_an_object_that_redirects_is_not_read(site, more, chunked):  # noqa: F811
     """A client that follows the redirect on the same connection does not wait for it."""
     s3 = Endless(chunked)
     n = site(f"s3_private_bucket_endpoint {s3.url}; location /m/ {{ s3_private_bucket example-bucket; {ON} {more} }}")
@@ -148,7 +140,7 @@ def test_the_rest_of_an_object_that_redirects_is_not_read(site, more, chunked):
     s3.close()
 
 
-def test_a_short_rest_is_worth_its_connection(site, origin):
+def test_a_short_rest_is_worth_its_connection(site, origin):  # noqa: F811
     n = site(f"location /m/ {{ s3_private_bucket example-bucket; {ON} }}")
     for value, status in (("https://www.example.com/", 301), ("//evil.example", 502)):
         origin.answer = leads(value, b"x" * 65536)
