@@ -42,6 +42,9 @@ def test_a_fault_on_a_hit_has_its_error_page(site, origin):  # noqa: F811
         location @other {{ s3_private_bucket other-bucket; {CACHE} }}
         location /d/ {{ s3_private_bucket example-bucket; {CACHE} {ON} }}
         location /e/ {{ s3_private_bucket example-bucket; {CACHE} {ON} error_page 502 /own; s3_private_bucket_errors pass; }}
+        location /g/ {{ s3_private_bucket example-bucket; {CACHE} {ON} error_page 502 /own; proxy_intercept_errors off; }}
+        location /h/ {{ s3_private_bucket example-bucket; {CACHE} {ON} error_page 502 /own; s3_private_bucket_errors pass;
+            proxy_intercept_errors on; }}
         location /f/ {{ s3_private_bucket example-bucket; {CACHE} s3_private_bucket_errors pass; }}
         """)
     origin.answer = lambda r: (tiny_s3 if "other" in r.target else leads("//evil.example"))(r)
@@ -53,14 +56,17 @@ def test_a_fault_on_a_hit_has_its_error_page(site, origin):  # noqa: F811
     assert [(r.status, r.body, r.get("X-Cache")) for r in (n.get("/c/o"), n.get("/c/o"))] == [
         (200, b"0123456789", "MISS"), (200, b"0123456789", "HIT")]  # fmt: skip
     assert "/other-bucket/c/o" in origin.last().target and len(origin.requests) == 3
-    for target in ("/d/o", "/e/o"):
+    assert n.get("/h/o").body == b"own"
+    for target in ("/d/o", "/e/o", "/g/o"):
         head, whole = n.get(target, method="HEAD"), n.get(target)
         assert (whole.status, whole.get("X-Cache"), b"502 Bad Gateway" in whole.body) == (502, "HIT", True)
         assert (head.status, head.body, head.get("Content-Length")) == (502, b"", whole.get("Content-Length"))
         assert whole.get("ETag") is None and whole.get("Last-Modified") is None and whole.get(HEADER) is None
     assert len(origin.requests) == 3
     # A line for each, but what answers with the page has none.
-    assert n.error_log().count("its path begins with two slashes") == 3 + 2 + 4
+    assert n.error_log().count("its path begins with two slashes") == 3 + 2 + 1 + 6
+    for place in "bdegh":
+        assert n.get(f"/{place}/miss").body == n.get(f"/{place}/o").body
 
 
 def test_connections_live_on_behind_a_fault_on_a_hit(site, origin):  # noqa: F811

@@ -122,15 +122,15 @@ unsafe fn refuse_redirect(r: *mut ngx_http_request_t, serving: &Serving) -> Opti
 /// Looks whether the answer is not the object, and replaces it then.
 ///
 /// # Errors
-/// What nginx is to end the request with: a fault found on a hit, which its error page answers as if S3 had just sent
-/// it, or an error when memory ran out.
+/// What nginx is to end the request with: a fault found on a hit, where the error page of one that S3 has just sent
+/// would answer, or an error when memory ran out.
 unsafe fn mask(
     r: *mut ngx_http_request_t,
     (u, cached): (&ngx_http_upstream_t, bool),
     serving: &Serving,
     object: &mut Object,
 ) -> Result<(), ngx_int_t> {
-    // SAFETY: r is a valid request, u its upstream.
+    // SAFETY: r is a valid request, u its upstream, which has a configuration.
     unsafe {
         // An answer of the cache need not have passed the upstream's hook.
         let shown = object.answer.shown.or_else(|| {
@@ -143,7 +143,9 @@ unsafe fn mask(
             serving.masks.then(|| decide(r, serving, object, status, cached_code(status)))?
         });
         match shown {
-            Some(shown) if cached && serving.masks && shown.class == Class::Fault => {
+            Some(shown)
+                if cached && shown.class == Class::Fault && (*u.conf).intercept_errors != 0 =>
+            {
                 ngx_http_clean_header(r);
                 object.answer.is_given_up = true;
                 Err(shown.status as ngx_int_t)
