@@ -6,7 +6,7 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::names::Names;
-use crate::s3::metrics::{class, Connections, Metrics, CLASSES, CODES, OTHER};
+use crate::s3::metrics::{class, Connections, Metrics, CLASSES, CODES, OTHER, OTHER_BUCKET};
 
 /// How many buckets of the configuration, and of those that it has had, have a label.
 const CONFIGURED: usize = 128;
@@ -110,7 +110,7 @@ impl Table {
         };
         self.add_rows(&self.configured, &mut metrics);
         self.add_rows(&self.variable, &mut metrics);
-        self.add(OTHER, &self.other, &mut metrics);
+        self.add(OTHER_BUCKET, &self.other, &mut metrics);
         metrics
     }
 
@@ -233,16 +233,16 @@ mod tests {
         assert_eq!(found.len(), 2 * VARIABLE + 1 + 3);
         for other in expected(&[
             ("configured", "2xx", "", 1),
-            (OTHER, "2xx", "", 100 - VARIABLE as u64),
-            (OTHER, "4xx", "NoSuchBucket", 1),
-            (OTHER, "4xx", "NoSuchKey", 100 - VARIABLE as u64),
+            (OTHER_BUCKET, "2xx", "", 100 - VARIABLE as u64),
+            (OTHER_BUCKET, "4xx", "NoSuchBucket", 1),
+            (OTHER_BUCKET, "4xx", "NoSuchKey", 100 - VARIABLE as u64),
         ]) {
             assert!(found.contains(&other), "{other:?} in {found:?}");
         }
         for n in 0..200 {
             table.answered(table.configured(format!("c-{n}").as_bytes()), 500, None);
         }
-        let other = (OTHER.to_owned(), "5xx", String::new(), 200 - (CONFIGURED as u64 - 1));
+        let other = (OTHER_BUCKET.to_owned(), "5xx", String::new(), 200 - (CONFIGURED as u64 - 1));
         assert!(answers(&table).contains(&other));
     }
 

@@ -13,6 +13,9 @@ pub const CLASSES: [&str; 5] = ["2xx", "3xx", "4xx", "5xx", OTHER];
 /// The label of what has none of its own.
 pub const OTHER: &str = "other";
 
+/// The same for buckets: no bucket has this name.
+pub const OTHER_BUCKET: &str = "(other)";
+
 /// The error codes that have a label of their own whatever else servers say ("List of error codes", Amazon S3 API
 /// Reference): those that a client that reads can meet.
 pub const CODES: [&str; 30] = [
