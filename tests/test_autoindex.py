@@ -314,8 +314,10 @@ def test_what_is_gone_is_not_served_as_stale(tmp_path, origin, page):
 
 
 def test_a_lost_permission_takes_nothing_from_the_cache(tmp_path, origin):
+    """Where the configuration says that stale pages are for that case too."""
     path = tmp_path / "n"
-    location = f"s3_private_bucket_autoindex html; s3_private_bucket_index index.html; proxy_cache_valid 200 1s; {STALE}"
+    stale = STALE.replace("error", "error http_403")
+    location = f"s3_private_bucket_autoindex html; s3_private_bucket_index index.html; proxy_cache_valid 200 1s; {stale}"
     folders = {"b/": listing(("x", 1), prefix="b/")}
     with serve(path, origin, folders, {"b/index.html": b"index"}, location=location, http=CACHE.format(path)) as n:
         assert n.get("/files/b/").body == b"index"

@@ -77,7 +77,7 @@ pub unsafe fn refuse_listing(
 }
 
 /// Leads a request whose index page is missing to the page of its folder, by nginx's own way for a server
-/// that says so. Nothing of the answer is stored.
+/// that says so. Nothing of the answer is stored. `code` is S3's error code, as far as it is known.
 ///
 /// # Safety
 /// `r` is a valid request and `u` its upstream.
@@ -86,6 +86,7 @@ pub unsafe fn leads_to_folder(
     u: &mut ngx_http_upstream_t,
     shown: Verdict,
     status: u16,
+    code: Option<&[u8]>,
 ) -> bool {
     // SAFETY: r is the request of u; what is copied lives in its pool.
     unsafe {
@@ -97,8 +98,8 @@ pub unsafe fn leads_to_folder(
         if !serving(r).is_some_and(|serving| is_for_folder(r, serving)) {
             return false;
         }
-        // The same for the index page, but where it may be the permission that is gone.
-        if status != 403 {
+        // The same for the index page; but a 403 that does not say so may be one for wrong keys.
+        if status != 403 || code == Some(b"AccessDenied") {
             forget(r);
         }
         let header = ngx_pcalloc((*r).pool, size_of::<ngx_table_elt_t>()).cast::<ngx_table_elt_t>();

@@ -133,7 +133,7 @@ unsafe fn judge(
         if !serving.masks {
             // What the code is makes no difference here.
             count(u, serving, object, status, None);
-            leads_to_folder(r, u, shown, status);
+            leads_to_folder(r, u, shown, status, None);
             return Status::NGX_OK.into();
         }
         let body = match u.buffer.last.offset_from(u.buffer.pos) {
@@ -153,9 +153,6 @@ unsafe fn judge(
         }
 
         count(u, serving, object, status, code);
-        if leads_to_folder(r, u, shown, status) {
-            return Status::NGX_OK.into();
-        }
         let shown = match shown.class {
             Class::Missing | Class::Fault if body.is_unknown(framing) => {
                 Verdict { status: 502, class: Class::Fault }
@@ -165,6 +162,9 @@ unsafe fn judge(
                 None => return Status::NGX_OK.into(),
             },
         };
+        if leads_to_folder(r, u, shown, status, code) {
+            return Status::NGX_OK.into();
+        }
         if !cached {
             report(r, u, serving, object, (status, head), code, shown);
             if let Some(code) = code {
