@@ -10,10 +10,13 @@ use core::mem;
 
 use memchr::{memchr, memchr2};
 pub use token::XmlError;
-use token::{is_in_utf8, plain_start_tag, token, Token, BOM_FIRST, CDATA};
+use token::{is_in_utf8, plain_start_tag, token, Token, BOM_FIRST, CDATA, MAX_TOKEN};
 
 /// How many elements are open at most.
 pub const MAX_DEPTH: usize = 32;
+
+/// The longest name, in bytes: that of the longest end tag.
+const MAX_NAME: usize = MAX_TOKEN - b"</>".len();
 
 /// What a [`Parser`] comes to.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
@@ -149,6 +152,7 @@ impl Parser {
                     if !text.trim_ascii_start().is_empty() {
                         return Err(XmlError::BesideRoot);
                     }
+                    self.has_begun |= !text.is_empty();
                 } else if !text.is_empty() && self.skipped == 0 {
                     return Ok(Some(Event::Text(text)));
                 }
@@ -304,6 +308,9 @@ impl Parser {
     #[inline]
     fn open(&mut self, name: &[u8]) -> Result<bool, XmlError> {
         self.has_begun = true;
+        if name.len() > MAX_NAME {
+            return Err(XmlError::TooLong);
+        }
         if self.open.is_empty() && mem::replace(&mut self.has_root, true) {
             return Err(XmlError::BesideRoot);
         }
@@ -331,7 +338,6 @@ impl Parser {
 
 #[cfg(test)]
 mod tests {
-    use super::token::MAX_TOKEN;
     use super::*;
     use proptest::prelude::*;
 
@@ -402,6 +408,10 @@ mod tests {
     fn what_is_none_is_refused() {
         let deep = "<a>".repeat(MAX_DEPTH + 1);
         let long = format!("<a {}>", "b".repeat(MAX_TOKEN));
+        let [name, end] = [MAX_TOKEN, MAX_TOKEN - 2].map(|len| {
+            let name = "b".repeat(len);
+            format!("<{name}></{name}>")
+        });
         let comment = format!("<a><!-- {} --></a>", "b".repeat(MAX_TOKEN));
         for (text, error) in [
             ("", XmlError::Cut),
@@ -417,6 +427,7 @@ mod tests {
             ("x", XmlError::BesideRoot),
             ("\u{feff}\u{feff}<a/>", XmlError::BesideRoot),
             ("\u{fffd}<a/>", XmlError::BesideRoot),
+            ("\n\u{feff}<a/>", XmlError::BesideRoot),
             ("<a/>x", XmlError::BesideRoot),
             ("<a/>&lt;", XmlError::BesideRoot),
             ("<a/><![CDATA[]]>", XmlError::BesideRoot),
@@ -455,6 +466,8 @@ mod tests {
             (&deep, XmlError::TooDeep),
             (&long, XmlError::TooLong),
             (&comment, XmlError::TooLong),
+            (&name, XmlError::TooLong),
+            (&end, XmlError::TooLong),
         ] {
             assert_eq!(whole(text), Err(error), "{text}");
             // The long ones not byte by byte: each would be looked at anew with each byte.
