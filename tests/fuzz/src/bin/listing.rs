@@ -14,6 +14,7 @@ fuzz_target!(|data: &[u8]| {
     check_question(prefix, &after);
 
     assert!(events(text, sizes) == events(text, b""), "cut or not");
+    check_like_the_last(text, prefix, &after);
     let page = read(text, prefix, &after, b"");
     let pieces = read(text, prefix, &after, sizes);
     match (page, pieces) {
@@ -32,6 +33,17 @@ fuzz_target!(|data: &[u8]| {
         _ => panic!("cut or not"),
     }
 });
+
+/// Entries that come twice are read as those that are never like the last, as none is all in one piece.
+fn check_like_the_last(entries: &[u8], prefix: &[u8], after: &[u8]) {
+    let text = [b"<ListBucketResult>", entries, entries, b"</ListBucketResult>"].concat();
+    let view = html::View { uri: b"/", is_root: false, exact_size: true, utc_offset: 0 };
+    let [at_once, in_pieces] = [&b""[..], &[7]].map(|sizes| {
+        let page = read(&text, prefix, after, sizes)?;
+        Ok::<_, ListingError>((page.dropped, page.exists, written(&page, &view)))
+    });
+    assert!(at_once == in_pieces, "like the last or not");
+}
 
 /// The pieces of a text, of the lengths that the bytes of `sizes` are, again and again.
 fn pieces<'a>(text: &'a [u8], sizes: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
