@@ -3,8 +3,15 @@
 import re
 
 import pytest
-from harness import ROOT
+from examples import credentials
+from harness import ROOT, Nginx
 
+# What stands in a page to be copied into nginx.conf.
+SNIPPETS = [
+    (page.name, text)
+    for page in sorted([ROOT / "README.md", *(ROOT / "doc").glob("*.md")])
+    for text in re.findall(r"(?ms)^ *```nginx\n(.*?)^ *```", page.read_text())
+]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "doc").glob("*.md")])
 REFERENCE = (ROOT / "doc/directives.md").read_text()
 CONF = (ROOT / "src/conf.rs").read_text()
@@ -79,3 +86,14 @@ def test_links_lead_somewhere(page):
 def test_every_page_of_doc_is_on_the_first_page():
     linked = re.findall(r"\]\((doc/[\w-]+\.md)", (ROOT / "README.md").read_text())
     assert {f"doc/{page.name}" for page in (ROOT / "doc").iterdir()} == set(linked)
+
+
+@pytest.mark.parametrize("page, text", SNIPPETS, ids=[f"{page}-{n}" for n, (page, _) in enumerate(SNIPPETS)])
+def test_what_is_to_be_copied_is_accepted(tmp_path, page, text):
+    text = re.sub(r"(?m)^(load_module .*|\.\.\.)$", "", text)
+    keys = credentials(tmp_path)
+    keys.write_text(keys.read_text().replace("[media]", "[default]"))
+    text = text.replace("/etc/nginx/s3-credentials", str(keys))
+    place = "server" if re.search(r"(?m)^location ", text) else "http"
+    status, output = Nginx(tmp_path / "n", **{place: text}).check()
+    assert status == 0 and "[warn]" not in output, output
