@@ -101,7 +101,10 @@ impl Reader {
     /// Reads the next part of the listing.
     fn feed(&mut self, text: &[u8]) {
         if let (Some(listing), None) = (&mut self.listing, &self.error) {
-            self.error = listing.feed(text).err();
+            if let Err(error) = listing.feed(text) {
+                // Of the one that is not there, nothing is to be dropped.
+                self.error.get_or_insert(error);
+            }
         }
     }
 
