@@ -8,6 +8,7 @@ use ngx::ffi::{ngx_parse_time, ngx_str_t};
 use super::error::ConfError;
 use super::given::{parameter, text, Given};
 use crate::location::Bucket;
+use crate::nginx::borrowed;
 use crate::nginx::value::Value;
 use crate::s3::access_point::AccessPoint;
 use crate::s3::aws::Features;
@@ -186,7 +187,7 @@ pub fn autoindex(given: &Given) -> Result<Option<Rc<AutoindexSetting>>, ConfErro
                 slot.replace(flag).is_none()
             }
             "valid" => {
-                let mut time = ngx_str_t { len: value.len(), data: value.as_ptr().cast_mut() };
+                let mut time = borrowed(value.as_bytes());
                 // SAFETY: the string is only read.
                 match usize::try_from(unsafe { ngx_parse_time(&mut time, 1) }) {
                     Ok(seconds) => valid.replace(seconds).is_none(),
@@ -262,7 +263,7 @@ pub fn keepalive(given: &Given) -> Result<Keepalive, ConfError> {
     for arg in rest {
         let found = KEEPALIVE.iter().find_map(|&(name, directive)| {
             let value = parameter(arg, name)?;
-            Some((directive, ngx_str_t { len: value.len(), data: value.as_ptr().cast_mut() }))
+            Some((directive, borrowed(value)))
         });
         let Some((directive, mut value)) = found else { return wrong(arg, known) };
         let is_right = match directive {

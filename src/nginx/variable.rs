@@ -10,7 +10,7 @@ use ngx::ffi::{
 };
 
 use super::http_core::{elements, main};
-use super::Failed;
+use super::{borrowed, Failed};
 
 /// A handler that works out a variable's value, with the argument that was set for it.
 pub type Get =
@@ -30,7 +30,7 @@ pub unsafe fn add(
     get: Get,
     data: usize,
 ) -> Result<(), Failed> {
-    let mut name = ngx_str_t { len: name.len(), data: name.as_ptr().cast_mut() };
+    let mut name = borrowed(name.as_bytes());
     let flags = (NGX_HTTP_VAR_NOCACHEABLE | flag) as ngx_uint_t;
     // SAFETY: cf is nginx's context, which copies the name.
     let variable = unsafe { ngx_http_add_variable(cf, &mut name, flags).as_mut() }.ok_or(Failed)?;
@@ -47,7 +47,7 @@ pub unsafe fn add(
 /// # Safety
 /// `cf` is nginx's context, before its variables are resolved.
 pub unsafe fn index(cf: *mut ngx_conf_t, name: &str) -> Result<ngx_uint_t, Failed> {
-    let mut name = ngx_str_t { len: name.len(), data: name.as_ptr().cast_mut() };
+    let mut name = borrowed(name.as_bytes());
     // SAFETY: cf is nginx's context, which copies the name.
     let index = unsafe { ngx_http_get_variable_index(cf, &mut name) };
     ngx_uint_t::try_from(index).map_err(|_| Failed)

@@ -10,7 +10,7 @@ use super::refusal::Refusal;
 use crate::location::{Host, Serving};
 use crate::nginx::pool::concat;
 use crate::nginx::value::set_captures;
-use crate::nginx::{bytes, constant};
+use crate::nginx::{borrowed, bytes, constant};
 use crate::s3::aws::elsewhere;
 use crate::s3::endpoint::is_bucket_name;
 use crate::s3::object::{has_empty_segment, key_in_uri, without_slash, Key, KeyError, Target};
@@ -82,9 +82,7 @@ pub unsafe fn bucket(
             Host::PerRequest(host) if in_host => {
                 concat(r, [name.as_bytes(), b".", host.as_bytes()])?
             }
-            Host::PerRequest(host) | Host::Constant(host) => {
-                ngx_str_t { len: host.len(), data: host.as_ptr().cast_mut() }
-            }
+            Host::PerRequest(host) | Host::Constant(host) => borrowed(host.as_bytes()),
         };
         Ok((name, host, in_host))
     }
@@ -109,8 +107,7 @@ unsafe fn write<'a>(
         let data: *mut u8 = object.add(1).cast();
         ptr::write_bytes(data, 0, len);
         target.write(slice::from_raw_parts_mut(data, len));
-        let key = target.key.as_bytes();
-        let key = ngx_str_t { len: key.len(), data: key.as_ptr().cast_mut() };
+        let key = borrowed(target.key.as_bytes());
         object.write(Object::new(name, key, host, ngx_str_t { len, data }));
         Ok(&mut *object)
     }

@@ -21,7 +21,7 @@ use crate::nginx::pool::concat;
 use crate::nginx::upstream::is_stored;
 use crate::nginx::value::keep_captures;
 use crate::nginx::variable::{add, get, set, Get};
-use crate::nginx::Failed;
+use crate::nginx::{borrowed, Failed};
 use crate::s3::time;
 
 /// What the names of all variables begin with.
@@ -264,7 +264,7 @@ unsafe extern "C" fn sent_method(
     // SAFETY: nginx passes a valid request and value.
     unsafe {
         let name = method(r).map(|m| m.name());
-        set(v, name.map(|n| ngx_str_t { len: n.len(), data: n.as_ptr().cast_mut() }))
+        set(v, name.map(|name| borrowed(name.as_bytes())))
     }
 }
 
@@ -287,7 +287,7 @@ unsafe extern "C" fn date(
     // SAFETY: nginx passes a valid request and value; the stamp lives in the request's pool.
     unsafe {
         let date = signed(r).map(|object| object.stamp.as_bytes());
-        set(v, date.map(|d| ngx_str_t { len: d.len(), data: d.as_ptr().cast_mut() }))
+        set(v, date.map(|date| borrowed(date)))
     }
 }
 

@@ -13,11 +13,12 @@ use ngx::ffi::{
     ngx_close_connection, ngx_connection_log_error_e_NGX_ERROR_INFO, ngx_connection_t,
     ngx_destroy_pool, ngx_event_connect_peer, ngx_event_get_peer, ngx_event_t,
     ngx_handle_read_event, ngx_handle_write_event, ngx_int_t, ngx_log_t, ngx_peer_connection_t,
-    ngx_ssl_shutdown, ngx_str_t, SSL_get_shutdown, NGX_AGAIN, NGX_DECLINED, NGX_LOG_ALERT,
-    NGX_LOG_DEBUG, NGX_OK, SSL_RECEIVED_SHUTDOWN,
+    ngx_ssl_shutdown, SSL_get_shutdown, NGX_AGAIN, NGX_DECLINED, NGX_LOG_ALERT, NGX_LOG_DEBUG,
+    NGX_OK, SSL_RECEIVED_SHUTDOWN,
 };
 
 use super::error::{ClientError, Stage};
+use crate::nginx::borrowed;
 use crate::nginx::sockaddr::Raw;
 
 /// What nginx's connection points to, at an address that does not change.
@@ -68,7 +69,7 @@ impl Connection {
         let mut raw = Raw::new();
         let socklen = raw.write(address);
         let text = address.to_string();
-        let mut name = ngx_str_t { len: text.len(), data: text.as_ptr().cast_mut() };
+        let mut name = borrowed(text.as_bytes());
         // SAFETY: zeroed is how nginx initialises it; the address and its name outlive the call; the state
         // lives until the connection is closed.
         unsafe {
