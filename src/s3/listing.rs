@@ -14,7 +14,7 @@ use core::mem::take;
 
 pub use page::Page;
 use page::Told;
-use shape::{Draft, Shape};
+use shape::{Alike, Draft, Shape};
 use thiserror::Error;
 
 use crate::s3::object::MAX_KEY;
@@ -165,14 +165,10 @@ impl Listing {
     /// Reads the entries that a piece begins with, as long as they are like the last; returns what is behind them.
     fn entries<'p>(&mut self, mut piece: &'p [u8]) -> Result<&'p [u8], ListingError> {
         let shape = take(&mut self.shape);
-        while let Some((texts, behind)) = shape.read(piece) {
-            self.place = shape.place;
-            for (field, raw) in shape.fields().zip(&texts) {
-                if let Some(field) = field {
-                    self.whole_text(field, *raw)?;
-                }
-            }
-            self.end_of_place()?;
+        while let Some((Alike { key, told }, behind)) = shape.read(piece) {
+            let start = self.page.names().len();
+            key.decode(self.page.names())?;
+            self.page.add(start, &self.prefix, &self.after, told);
             piece = behind;
         }
         self.shape = shape;
@@ -324,8 +320,11 @@ impl Listing {
         let value = if text.len() > MAX_VALUE { b"" } else { text };
         match field {
             Field::Key => (),
-            Field::LastModified => self.told.mtime = trimmed(value, time::read),
-            Field::Size => self.told.size = trimmed(value, number).unwrap_or(0),
+            Field::LastModified => self.told.mtime = time::read(value.trim_ascii()),
+            Field::Size => {
+                let size = number(value.trim_ascii()).filter(|(_, rest)| rest.is_empty());
+                self.told.size = size.map_or(0, |(size, _)| size);
+            }
             Field::IsTruncated => self.is_truncated = matches!(value.trim_ascii(), b"true" | b"1"),
             Field::Token if text.len() <= MAX_TOKEN => self.token = text.to_vec(),
             Field::Token => (),
@@ -364,27 +363,18 @@ fn refused(code: &[u8]) -> ListingError {
     ListingError::Refused(String::from_utf8_lossy(if is_code { code } else { b"" }).into())
 }
 
-/// What a text says, which may have white space around it.
-#[inline]
-fn trimmed<T>(text: &[u8], read: fn(&[u8]) -> Option<T>) -> Option<T> {
-    read(text).or_else(|| read(text.trim_ascii()))
-}
-
-fn number(digits: &[u8]) -> Option<u64> {
-    // So many do not overflow.
-    let (first, rest) = digits.split_at(digits.len().min(19));
-    let (mut value, mut is_odd) = (0_u64, digits.is_empty());
-    for &b in first {
+/// The number that a text begins with, of 19 digits at most, and what is behind it.
+fn number(text: &[u8]) -> Option<(u64, &[u8])> {
+    let (mut value, mut len) = (0_u64, 0);
+    for b in text.iter().take(19) {
         let digit = b.wrapping_sub(b'0');
-        is_odd |= digit > 9;
-        value = value.wrapping_mul(10).wrapping_add(digit.into());
+        if digit > 9 {
+            break;
+        }
+        value = value * 10 + u64::from(digit);
+        len += 1;
     }
-    for &b in rest {
-        let digit = b.wrapping_sub(b'0');
-        is_odd |= digit > 9;
-        value = value.checked_mul(10)?.checked_add(digit.into())?;
-    }
-    (!is_odd).then_some(value)
+    text.get(len..).filter(|_| len > 0).map(|rest| (value, rest))
 }
 
 #[cfg(test)]
@@ -392,6 +382,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::page::Entry;
+    use super::text::Text;
     use super::*;
 
     fn read<'a>(
@@ -409,7 +400,7 @@ mod tests {
     /// All of a page in a line.
     fn shown(page: &Page) -> String {
         let mut out = String::new();
-        for (name, file) in page.entries() {
+        for (Text { bytes: name, .. }, file) in page.entries() {
             out += &match file {
                 None => format!("{}/ ", name.escape_ascii()),
                 Some(Entry { size, mtime: Some(mtime), .. }) => {
@@ -743,7 +734,10 @@ mod tests {
                 <LastModified>1986-12-31T10:00:00Z</LastModified></Contents>"
             )
         };
-        let inside = MORE.to_owned() + &folder("d/") + &timed("f", 12345) + &timed(&long, u64::MAX);
+        let inside = MORE.to_owned()
+            + &folder("d/")
+            + &timed("f", 12345)
+            + &timed(&long, 9_999_999_999_999_999_999);
         let page = read([result(&inside).as_bytes()], "", "").unwrap();
         assert_eq!(page.entries().count(), 3);
         let view =
@@ -763,7 +757,7 @@ mod tests {
                 "</head>\r\n<body>\r\n<h1>Index of /d/</h1><hr><pre><a href=\"../\">../</a>\r\n\
                  <a href=\"d/\">d/</a>{spaces} -                       -\r\n\
                  <a href=\"f\">f</a>{spaces}  31-Dec-1986 13:00     12K\r\n\
-                 <a href=\"{long}\">{long}</a> 31-Dec-1986 13:00 17179869184G\r\n\
+                 <a href=\"{long}\">{long}</a> 31-Dec-1986 13:00 9313225746G\r\n\
                  </pre><hr><a href=\"?after={long}\" rel=\"next\">Next page</a>\r\n\
                  </body>\r\n</html>\r\n"
             )
@@ -775,7 +769,7 @@ mod tests {
                  {{ \"name\":\"f\", \"type\":\"file\", \
                  \"mtime\":\"Wed, 31 Dec 1986 10:00:00 GMT\", \"size\":12345 }},\r\n\
                  {{ \"name\":\"{long}\", \"type\":\"file\", \
-                 \"mtime\":\"Wed, 31 Dec 1986 10:00:00 GMT\", \"size\":18446744073709551615 }}\r\n]"
+                 \"mtime\":\"Wed, 31 Dec 1986 10:00:00 GMT\", \"size\":9999999999999999999 }}\r\n]"
             )
         );
         assert_eq!(
@@ -783,7 +777,7 @@ mod tests {
             format!(
                 "<?xml version=\"1.0\"?>\r\n<list>\r\n<directory>d</directory>\r\n\
                  <file mtime=\"1986-12-31T10:00:00Z\" size=\"12345\">f</file>\r\n\
-                 <file mtime=\"1986-12-31T10:00:00Z\" size=\"18446744073709551615\">{long}</file>\r\n\
+                 <file mtime=\"1986-12-31T10:00:00Z\" size=\"9999999999999999999\">{long}</file>\r\n\
                  </list>\r\n"
             )
         );

@@ -29,14 +29,16 @@ impl Civil {
 
     /// As HTTP has it (RFC 9110, 5.6.7): `Mon, 12 Oct 2009 17:50:30 GMT`.
     pub fn http_date(self) -> [u8; 29] {
-        let [w1, w2, w3] = *WEEKDAYS[usize::from(self.weekday() % 7)];
-        let ([d1, d2], [m1, m2, m3]) = (digits(self.day), *month(self.month));
-        let ([y1, y2, y3, y4], [h1, h2]) = (year_digits(self.year), digits(self.hour));
-        let ([n1, n2], [s1, s2]) = (digits(self.minute), digits(self.second));
-        [
-            w1, w2, w3, b',', b' ', d1, d2, b' ', m1, m2, m3, b' ', y1, y2, y3, y4, b' ', h1, h2,
-            b':', n1, n2, b':', s1, s2, b' ', b'G', b'M', b'T',
-        ]
+        let mut date = *b"Thu, 01 Jan 1970 00:00:00 GMT";
+        date[..3]
+            .copy_from_slice(WEEKDAYS.get(usize::from(self.weekday())).copied().unwrap_or(b"Thu"));
+        date[5..7].copy_from_slice(&digits(self.day));
+        date[8..11].copy_from_slice(month(self.month));
+        date[12..16].copy_from_slice(&year_digits(self.year));
+        date[17..19].copy_from_slice(&digits(self.hour));
+        date[20..22].copy_from_slice(&digits(self.minute));
+        date[23..25].copy_from_slice(&digits(self.second));
+        date
     }
 
     /// Its days since 1970.
@@ -54,13 +56,24 @@ const MONTHS: [&[u8; 3]; 12] = [
 
 /// The name of a month, from 1 to 12.
 pub fn month(number: u8) -> &'static [u8; 3] {
-    MONTHS[usize::from(number.wrapping_sub(1) % 12)]
+    MONTHS.get(usize::from(number.wrapping_sub(1))).copied().unwrap_or(b"Jan")
 }
 
+/// The numbers below 100 as two digits each.
+const DIGITS: [[u8; 2]; 100] = {
+    let mut digits = [[b'0'; 2]; 100];
+    let mut number = 0;
+    while number < 100 {
+        digits[number] = [b'0' + number as u8 / 10, b'0' + number as u8 % 10];
+        number += 1;
+    }
+    digits
+};
+
 /// The two digits of a number below 100.
+#[inline]
 pub fn digits(number: u8) -> [u8; 2] {
-    let tens = number / 10;
-    [b'0' + tens, b'0' + (number - 10 * tens)]
+    DIGITS.get(usize::from(number)).copied().unwrap_or_default()
 }
 
 /// The four digits of a year.
@@ -86,25 +99,52 @@ pub fn seconds(text: &[u8]) -> Option<i64> {
 /// Reads a time as RFC 3339 has it (`2009-10-12T17:50:30.000Z`). A fraction is dropped. `None` for what is no such
 /// time, and for times before 1970 and behind [`LAST`].
 pub fn read(text: &[u8]) -> Option<Civil> {
+    let (written, behind) = split_local(text)?;
+    match offset(behind)? {
+        0 if is_usual(written) => Some(written),
+        ahead => {
+            let at = written.seconds() - ahead;
+            (0..=LAST).contains(&at).then(|| civil(at))
+        }
+    }
+}
+
+/// Splits off the time that a text begins with, in the forms that nearly all answers have it in: in UTC, with three
+/// digits of a fraction or none. [`read`] says the same of it.
+#[inline]
+pub fn split_off(text: &[u8]) -> Option<(Civil, &[u8])> {
+    let (written, behind) = split_local(text)?;
+    let behind = match behind {
+        [b'.', a, b, c, b'Z', behind @ ..]
+            if a.is_ascii_digit() && b.is_ascii_digit() && c.is_ascii_digit() =>
+        {
+            behind
+        }
+        [b'Z', behind @ ..] => behind,
+        _ => return None,
+    };
+    is_usual(written).then_some((written, behind))
+}
+
+/// Splits off the time that a text begins with, up to its seconds: as it is written, wherever that is. A leap second
+/// is counted as the first of the next minute.
+#[inline]
+fn split_local(text: &[u8]) -> Option<(Civil, &[u8])> {
     let (date, rest) = text.split_first_chunk()?;
     let ([d1, d2, b'T' | b't' | b' '], rest) = rest.split_first_chunk()? else { return None };
     let (time, behind) = rest.split_first_chunk()?;
     let [century, _, year, _, _, month, ..] = pairs(date, b"0000-00-")?;
     let [hour, _, _, minute, _, _, second, _] = pairs(time, b"00:00:00")?;
     let (year, day) = (u16::from(century) * 100 + u16::from(year), two(*d1, *d2)?);
-    let is_there = (1..=days_in(year, month)?).contains(&day) && hour < 24 && minute < 60;
-    // A leap second is counted as the first of the next minute.
-    if !is_there || second > 60 {
-        return None;
-    }
-    let written = Civil { year, month, day, hour, minute, second };
-    match offset(behind)? {
-        0 if second < 60 && year >= 1970 => Some(written),
-        ahead => {
-            let at = written.seconds() - ahead;
-            (0..=LAST).contains(&at).then(|| civil(at))
-        }
-    }
+    let is_there =
+        (1..=days_in(year, month)?).contains(&day) && hour < 24 && minute < 60 && second <= 60;
+    is_there.then_some((Civil { year, month, day, hour, minute, second }, behind))
+}
+
+/// Whether a time that was read is none that is written otherwise, or not at all.
+#[inline]
+fn is_usual(time: Civil) -> bool {
+    time.second < 60 && time.year >= 1970
 }
 
 /// The numbers that each two bytes next to each other are, where all are as in the pattern: a digit for a `0`, and
@@ -162,9 +202,6 @@ fn days_in(year: u16, month: u8) -> Option<u8> {
 
 /// By how many seconds local time is ahead of UTC, from what stands behind the seconds.
 fn offset(text: &[u8]) -> Option<i64> {
-    if matches!(text, b".000Z" | b"Z") {
-        return Some(0);
-    }
     let zone = match text.split_first() {
         Some((b'.', fraction)) => {
             let digits = fraction.iter().take_while(|b| b.is_ascii_digit()).count();
@@ -242,6 +279,26 @@ mod tests {
             "9999-12-31T23:59:59-00:01",
         ] {
             assert_eq!(at(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn usual_times_are_split_off() {
+        for (text, expected) in [
+            ("2009-10-12T17:50:30.123Z<", Some(1_255_369_830)),
+            ("2009-10-12T17:50:30Z<", Some(1_255_369_830)),
+            ("9999-12-31T23:59:59Z<", Some(LAST)),
+            ("2009-10-12T17:50:30.12Z<", None),
+            ("2009-10-12T17:50:30.1x3Z<", None),
+            ("2009-10-12T17:50:30+00:00<", None),
+            ("2016-12-31T23:59:60Z<", None),
+            ("1969-12-31T23:59:59Z<", None),
+            ("2009-13-12T17:50:30Z<", None),
+            ("2009-10-12T17:50:30", None),
+            ("<", None),
+        ] {
+            let found = split_off(text.as_bytes()).map(|(time, rest)| (time.seconds(), rest));
+            assert_eq!(found, expected.map(|seconds| (seconds, &b"<"[..])), "{text}");
         }
     }
 

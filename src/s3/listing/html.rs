@@ -2,7 +2,7 @@
 
 use super::page::{Entry, Page};
 use super::question::write_link;
-use super::text::{push_link, push_markup, push_number, Needs};
+use super::text::{push_link, push_markup, push_number, Text};
 use crate::s3::time::{civil, digits, month, year_digits};
 
 /// How a page is shown.
@@ -17,9 +17,8 @@ pub struct View<'a> {
     pub utc_offset: i64,
 }
 
-/// The columns of a name and a date, as autoindex has them; longer names move the others.
+/// The column of a name, as autoindex has it; longer names move the others.
 const NAME: usize = 50;
-const DATE: usize = 19;
 
 // Lines are broken, even inside of long names. On a telephone there are no columns, and room for a finger.
 const HEAD: &[u8] = b"<!DOCTYPE html>\r\n<html>\r\n<head><meta charset=\"utf-8\">\
@@ -29,11 +28,11 @@ const HEAD: &[u8] = b"<!DOCTYPE html>\r\n<html>\r\n<head><meta charset=\"utf-8\"
 
 /// Appends the page.
 pub fn write(page: &Page, view: &View, out: &mut Vec<u8>) {
-    let needs = Needs::of(view.uri);
+    let uri = Text::from(view.uri);
     out.extend_from_slice(HEAD);
-    push_markup(view.uri, needs, out);
+    push_markup(uri, out);
     out.extend_from_slice(b"</title></head>\r\n<body>\r\n<h1>Index of ");
-    push_markup(view.uri, needs, out);
+    push_markup(uri, out);
     out.extend_from_slice(b"</h1><hr><pre>");
     if !view.is_root {
         out.extend_from_slice(b"<a href=\"../\">../</a>\r\n");
@@ -50,50 +49,44 @@ pub fn write(page: &Page, view: &View, out: &mut Vec<u8>) {
     out.extend_from_slice(b"</body>\r\n</html>\r\n");
 }
 
-fn write_entry(name: &[u8], file: Option<&Entry>, view: &View, out: &mut Vec<u8>) {
-    let (needs, is_folder) = (Needs::of(name), file.is_none());
-    out.reserve(2 * name.len() + 128);
+fn write_entry(name: Text, file: Option<&Entry>, view: &View, out: &mut Vec<u8>) {
+    let is_folder = file.is_none();
+    out.reserve(2 * name.bytes.len() + 128);
     out.extend_from_slice(b"<a href=\"");
-    push_link(name, needs, out);
+    push_link(name, out);
     if is_folder {
         out.push(b'/');
     }
     out.extend_from_slice(b"\">");
-    push_markup(name, needs, out);
+    push_markup(name, out);
     if is_folder {
         out.push(b'/');
     }
     out.extend_from_slice(b"</a>");
-    let width =
-        if needs.is_none() { name.len() } else { characters(name) } + usize::from(is_folder);
-    let mut columns = [b' '; NAME + DATE];
-    if let Some(date) = columns.last_chunk_mut() {
-        write_date(file, view, date);
-    }
-    out.extend_from_slice(columns.get(width.min(NAME)..).unwrap_or_default());
+    // All of the column, and what the name has taken of it off: so many bytes at once are cheap.
+    let end = out.len() + NAME.saturating_sub(name.width() + usize::from(is_folder));
+    out.extend_from_slice(&[b' '; NAME]);
+    out.truncate(end);
+    push_date(file, view, out);
     push_size(file, view, out);
 }
 
-/// How many characters there are in UTF-8: bytes that begin one.
-fn characters(name: &[u8]) -> usize {
-    name.iter().filter(|&&b| b & 0xc0 != 0x80).count()
-}
-
-/// Writes the column of the date, which is one of spaces.
-fn write_date(file: Option<&Entry>, view: &View, column: &mut [u8; DATE]) {
-    if let Some(mut at) = file.and_then(|file| file.mtime) {
-        if view.utc_offset != 0 {
-            at = civil(at.seconds() + view.utc_offset);
-        }
-        let ([d1, d2], [m1, m2, m3], [y1, y2, y3, y4]) =
-            (digits(at.day), *month(at.month), year_digits(at.year));
-        let ([h1, h2], [n1, n2]) = (digits(at.hour), digits(at.minute));
-        *column = [
-            b' ', d1, d2, b'-', m1, m2, m3, b'-', y1, y2, y3, y4, b' ', h1, h2, b':', n1, n2, b' ',
-        ];
-    } else {
-        column[1] = b'-';
+/// Appends the column of the date.
+fn push_date(file: Option<&Entry>, view: &View, out: &mut Vec<u8>) {
+    let Some(mut at) = file.and_then(|file| file.mtime) else {
+        out.extend_from_slice(b" -                 ");
+        return;
+    };
+    if view.utc_offset != 0 {
+        at = civil(at.seconds() + view.utc_offset);
     }
+    out.extend_from_slice(b" 01-Jan-1970 00:00 ");
+    let Some(column) = out.last_chunk_mut::<19>() else { return };
+    column[1..3].copy_from_slice(&digits(at.day));
+    column[4..7].copy_from_slice(month(at.month));
+    column[8..12].copy_from_slice(&year_digits(at.year));
+    column[13..15].copy_from_slice(&digits(at.hour));
+    column[16..18].copy_from_slice(&digits(at.minute));
 }
 
 /// Appends the column of the size, to the right, and ends the line.
@@ -104,11 +97,11 @@ fn push_size(file: Option<&Entry>, view: &View, out: &mut Vec<u8>) {
             out.resize(out.len() + width - 1, b' ');
             out.push(b'-');
         }
-        Some(file) if view.exact_size => push_number(file.size, 19, out),
+        Some(file) if view.exact_size => push_number::<19>(file.size, out),
         Some(file) => match rounded(file.size) {
-            (number, None) => push_number(number, 7, out),
+            (number, None) => push_number::<7>(number, out),
             (number, Some(scale)) => {
-                push_number(number, 6, out);
+                push_number::<6>(number, out);
                 out.push(scale);
             }
         },

@@ -1,8 +1,7 @@
 //! A page of a folder: what of a listing is shown, and where the next page begins.
 
-use memchr::memrchr;
-
 use super::question::is_name;
+use super::text::{Found, Text};
 use crate::s3::time::Civil;
 
 /// A folder or a file: where its name is, and what S3 says of it.
@@ -10,6 +9,8 @@ use crate::s3::time::Civil;
 pub struct Entry {
     start: u32,
     len: u32,
+    /// What is in its name, but for the final slash.
+    found: Found,
     /// In bytes; 0 for folders.
     pub size: u64,
     /// When it was stored; folders do not have it.
@@ -33,12 +34,11 @@ pub struct Page {
 
 impl Page {
     /// The folders without their final slash, and then the files, each in the order of bytes.
-    pub fn entries(&self) -> impl Iterator<Item = (&[u8], Option<&Entry>)> {
-        let folders = self.folders.iter().map(|folder| {
-            let name = self.name(folder);
-            (name.strip_suffix(b"/").unwrap_or(name), None)
-        });
-        folders.chain(self.files.iter().map(|file| (self.name(file), Some(file))))
+    pub fn entries(&self) -> impl Iterator<Item = (Text<'_>, Option<&Entry>)> {
+        let text =
+            |entry: &Entry| Text { bytes: bare(name(&self.names, entry)), found: entry.found };
+        let folders = self.folders.iter().map(move |folder| (text(folder), None));
+        folders.chain(self.files.iter().map(move |file| (text(file), Some(file))))
     }
 
     /// Behind which name the next page begins, if there is one; a folder's has its final slash.
@@ -63,25 +63,20 @@ impl Page {
                 None
             }
             Some(name) => {
-                let is_folder = key.ends_with(b"/");
-                // A server that does not know the delimiter sends keys of deeper folders. The prefix has a slash
-                // in most keys, so that there is one to be found.
-                let segment = key.strip_suffix(b"/").unwrap_or(key);
-                let is_here = memrchr(b'/', segment).is_none_or(|at| at < prefix.len());
-                if is_here && (is_folder || !told.is_folder) {
-                    Some((is_folder, name))
-                } else {
-                    None
-                }
+                let (is_folder, found) = (name.ends_with(b"/"), Found::of(bare(name)));
+                // A server that does not know the delimiter sends keys of deeper folders.
+                let is_here = !found.has_slash() && (is_folder || !told.is_folder);
+                is_here.then_some((is_folder, name, found))
             }
             None => None,
         };
         match kept {
-            Some((is_folder, name)) if !is_folder || name != after => {
+            Some((is_folder, name, found)) if !is_folder || name != after => {
                 self.exists = true;
                 let entry = Entry {
                     start: (start + prefix.len()) as u32,
                     len: name.len() as u32,
+                    found,
                     size: if is_folder { 0 } else { told.size },
                     mtime: told.mtime.filter(|_| !is_folder),
                 };
@@ -105,10 +100,7 @@ impl Page {
     ) -> Option<Page> {
         let Page { names, folders, files, next, .. } = &mut self;
         let name = |entry: &Entry| name(names, entry);
-        let bare = |entry: &Entry| {
-            let name = name(entry);
-            name.strip_suffix(b"/").unwrap_or(name)
-        };
+        let bare = |entry: &Entry| bare(name(entry));
         for entries in [&mut *folders, &mut *files] {
             // Most servers send them in order.
             let mut last = None;
@@ -142,10 +134,6 @@ impl Page {
         }
         Some(self)
     }
-
-    fn name(&self, entry: &Entry) -> &[u8] {
-        name(&self.names, entry)
-    }
 }
 
 /// What S3 says of an entry.
@@ -154,6 +142,11 @@ pub(super) struct Told {
     pub size: u64,
     pub mtime: Option<Civil>,
     pub is_folder: bool,
+}
+
+/// A name without its final slash.
+fn bare(name: &[u8]) -> &[u8] {
+    name.strip_suffix(b"/").unwrap_or(name)
 }
 
 fn name<'a>(names: &'a [u8], entry: &Entry) -> &'a [u8] {

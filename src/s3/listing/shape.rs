@@ -7,7 +7,9 @@ use core::ops::Range;
 
 use memchr::memchr;
 
-use super::{Field, Place};
+use super::page::Told;
+use super::{number, Field, Place};
+use crate::s3::time;
 use crate::s3::xml::Raw;
 
 /// How many texts differ at most: key, time, size, and ETag.
@@ -19,41 +21,49 @@ const MAX_LEN: usize = 4096;
 /// What the entries that follow may have in common with one that was read; without texts, nothing.
 #[derive(Default)]
 pub struct Shape {
-    pub place: Place,
+    is_folder: bool,
     /// The bytes in front of the first text, between texts, and behind the last, one behind the other.
     same: Vec<u8>,
-    /// How many of them are in front of a text, and what it is, if it is read.
+    /// How many of them are in front of a text, and what it is, if it is read. One is a key.
     texts: Vec<(usize, Option<Field>)>,
 }
 
-impl Shape {
-    /// The texts of the entry that a piece begins with, if it has the shape, and what is behind it.
-    #[inline]
-    pub fn read<'p>(&self, piece: &'p [u8]) -> Option<(Texts<'p>, &'p [u8])> {
-        if self.texts.is_empty() {
-            return None;
-        }
-        let (mut texts, mut same, mut rest) = (Texts::default(), &*self.same, piece);
-        for (text, (len, field)) in texts.iter_mut().zip(&self.texts) {
-            let (before, behind) = same.split_at_checked(*len)?;
-            same = behind;
-            rest = rest.strip_prefix(before)?;
-            match field {
-                Some(_) => (*text, rest) = Raw::split_off(rest)?,
-                None => rest = rest.get(memchr(b'<', rest)?..)?,
-            }
-        }
-        Some((texts, rest.strip_prefix(same)?))
-    }
-
-    /// What the texts are.
-    pub fn fields(&self) -> impl Iterator<Item = Option<Field>> + '_ {
-        self.texts.iter().map(|(_, field)| *field)
-    }
+/// What an entry says that has the shape of another.
+pub struct Alike<'p> {
+    pub key: Raw<'p>,
+    pub told: Told,
 }
 
-/// The texts of an entry, as many as there are in its shape.
-pub type Texts<'p> = [Raw<'p>; MAX_TEXTS];
+impl Shape {
+    /// The entry that a piece begins with, if it has the shape, and what is behind it.
+    #[inline]
+    pub fn read<'p>(&self, piece: &'p [u8]) -> Option<(Alike<'p>, &'p [u8])> {
+        let (mut key, mut told) = (None, Told { is_folder: self.is_folder, ..Told::default() });
+        let (mut same, mut rest) = (&*self.same, piece);
+        for (len, field) in &self.texts {
+            let before;
+            (before, same) = same.split_at_checked(*len)?;
+            rest = rest.strip_prefix(before)?;
+            // There is nothing to be decoded in what is read as a time or a number.
+            match field {
+                Some(Field::Key) => {
+                    let raw;
+                    (raw, rest) = Raw::split_off(rest)?;
+                    key = Some(raw);
+                }
+                Some(Field::LastModified) => {
+                    let at;
+                    (at, rest) = time::split_off(rest)?;
+                    told.mtime = Some(at);
+                }
+                Some(Field::Size) => (told.size, rest) = number(rest)?,
+                _ => rest = rest.get(memchr(b'<', rest)?..)?,
+            }
+        }
+        // What is told is what the slow way would tell, as `same` begins with a tag.
+        Some((Alike { key: key?, told }, rest.strip_prefix(same)?))
+    }
+}
 
 /// The shape of an entry, as far as it is read.
 pub struct Draft<'p> {
@@ -83,11 +93,14 @@ impl<'p> Draft<'p> {
     /// Makes it the shape of an entry in a place, `behind` which the piece goes on; one that is far from usual has
     /// none.
     pub fn finish(self, behind: &[u8], place: Place, shape: &mut Shape) {
-        shape.place = place;
+        shape.is_folder = place == Place::CommonPrefixes;
         shape.same.clear();
         shape.texts.clear();
         let end = self.entry.len().saturating_sub(behind.len());
         let Some(texts) = self.texts.get(..self.count).filter(|_| end <= MAX_LEN) else { return };
+        if texts.iter().filter(|(_, field)| *field == Some(Field::Key)).count() != 1 {
+            return;
+        }
         let mut known = 0;
         for (text, field) in texts {
             let before = self.entry.get(known..text.start).unwrap_or_default();

@@ -1,61 +1,96 @@
 //! What the three forms of a page are written with: escaped names, numbers, and pairs of digits.
 
 use crate::s3::object::is_unreserved;
+use crate::s3::time::digits;
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
-/// In which of the forms a name has bytes to be escaped.
+/// A text to be written, and what is in it.
 #[derive(Clone, Copy)]
-pub struct Needs(u8);
+pub struct Text<'a> {
+    pub bytes: &'a [u8],
+    pub found: Found,
+}
+
+/// What is among the bytes of a text: in which of the forms there are some to be escaped, and slashes.
+#[derive(Clone, Copy)]
+pub struct Found(u8);
 
 const LINK: u8 = 1;
 const MARKUP: u8 = 2;
 const JSON: u8 = 4;
+const SLASH: u8 = 8;
 
-/// In which of the forms each byte is to be escaped.
-const NEEDS: [u8; 256] = {
-    let mut needs = [0; 256];
+/// What each byte is.
+const KINDS: [u8; 256] = {
+    let mut kinds = [0; 256];
     let mut at = 0;
     while at < 256 {
         let b = at as u8;
         if !is_unreserved(b) {
-            needs[at] |= LINK;
+            kinds[at] |= LINK;
         }
         if matches!(b, b'<' | b'>' | b'&' | b'"') {
-            needs[at] |= MARKUP;
+            kinds[at] |= MARKUP;
         }
         if matches!(b, b'\\' | b'"' | 0..=0x1f) {
-            needs[at] |= JSON;
+            kinds[at] |= JSON;
+        }
+        if b == b'/' {
+            kinds[at] |= SLASH;
         }
         at += 1;
     }
-    needs
+    kinds
 };
 
-impl Needs {
-    /// Looks at a name: most need nothing.
-    pub fn of(name: &[u8]) -> Self {
-        Needs(name.iter().fold(0, |all, &b| all | NEEDS[usize::from(b)]))
+impl Found {
+    /// Looks at a text: most have nothing.
+    #[inline]
+    pub fn of(text: &[u8]) -> Self {
+        let look = |all, &b: &u8| all | KINDS[usize::from(b)];
+        // Four in one turn of the loop.
+        let mut fours = text.chunks_exact(4);
+        let all = fours.by_ref().fold(0, |all, four| four.iter().fold(all, look));
+        Found(fours.remainder().iter().fold(all, look))
     }
 
-    /// Whether the name is ASCII letters, digits and `-._~`: itself everywhere, a column a byte.
-    pub fn is_none(self) -> bool {
-        self.0 == 0
+    /// Whether there is a slash.
+    pub fn has_slash(self) -> bool {
+        self.0 & SLASH != 0
+    }
+}
+
+impl<'a> From<&'a [u8]> for Text<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Text { bytes, found: Found::of(bytes) }
+    }
+}
+
+impl Text<'_> {
+    /// How many columns it has: its characters, each of which one byte of UTF-8 begins.
+    #[inline]
+    pub fn width(self) -> usize {
+        match self.found.0 {
+            // All of it is in ASCII.
+            0 => self.bytes.len(),
+            _ => self.bytes.iter().filter(|&&b| b & 0xc0 != 0x80).count(),
+        }
     }
 }
 
 /// Appends a name as one segment of a relative link: only unreserved characters are not encoded, so that
 /// neither a scheme nor a query can be read into it.
-pub fn push_link(name: &[u8], needs: Needs, out: &mut Vec<u8>) {
-    push(name, needs, LINK, out, |b, out| {
+pub fn push_link(name: Text, out: &mut Vec<u8>) {
+    push(name, LINK, out, |b, out| {
         let digit = |b: u8| HEX[usize::from(b & 15)];
         out.extend_from_slice(&[b'%', digit(b >> 4), digit(b)]);
     });
 }
 
 /// Appends text between or in attributes of HTML or XML, as nginx escapes it.
-pub fn push_markup(text: &[u8], needs: Needs, out: &mut Vec<u8>) {
-    push(text, needs, MARKUP, out, |b, out| {
+pub fn push_markup(text: Text, out: &mut Vec<u8>) {
+    push(text, MARKUP, out, |b, out| {
         out.extend_from_slice(match b {
             b'<' => b"&lt;",
             b'>' => b"&gt;",
@@ -66,8 +101,8 @@ pub fn push_markup(text: &[u8], needs: Needs, out: &mut Vec<u8>) {
 }
 
 /// Appends text inside of a string of JSON, as nginx escapes it.
-pub fn push_json(text: &[u8], needs: Needs, out: &mut Vec<u8>) {
-    push(text, needs, JSON, out, |b, out| {
+pub fn push_json(text: Text, out: &mut Vec<u8>) {
+    push(text, JSON, out, |b, out| {
         let short = match b {
             b'\n' => b'n',
             b'\r' => b'r',
@@ -87,13 +122,13 @@ pub fn push_json(text: &[u8], needs: Needs, out: &mut Vec<u8>) {
 
 /// Appends a text whose bytes are escaped where they are to be, if there are such.
 #[inline]
-fn push(text: &[u8], needs: Needs, form: u8, out: &mut Vec<u8>, escape: impl Fn(u8, &mut Vec<u8>)) {
-    if needs.0 & form == 0 {
-        out.extend_from_slice(text);
+fn push(text: Text, form: u8, out: &mut Vec<u8>, escape: impl Fn(u8, &mut Vec<u8>)) {
+    if text.found.0 & form == 0 {
+        out.extend_from_slice(text.bytes);
         return;
     }
-    for &b in text {
-        if NEEDS[usize::from(b)] & form != 0 {
+    for &b in text.bytes {
+        if KINDS[usize::from(b)] & form != 0 {
             escape(b, out);
         } else {
             out.push(b);
@@ -104,17 +139,23 @@ fn push(text: &[u8], needs: Needs, form: u8, out: &mut Vec<u8>, escape: impl Fn(
 /// The longest number, in digits.
 const DIGITS: usize = 20;
 
-/// Appends a number to the right of a column, whose width is at most that of the longest number.
-pub fn push_number(mut number: u64, width: usize, out: &mut Vec<u8>) {
-    let (mut column, mut start) = ([b' '; DIGITS], DIGITS);
-    for (at, byte) in column.iter_mut().enumerate().rev() {
-        *byte = b'0' + (number % 10) as u8;
-        number /= 10;
-        start = at;
-        if number == 0 {
-            break;
+/// Appends a number to the right of a column of so many bytes, at most those of the longest number.
+pub fn push_number<const WIDTH: usize>(mut number: u64, out: &mut Vec<u8>) {
+    let (mut column, mut len) = ([b' '; DIGITS], 0);
+    let mut pairs = column.rchunks_exact_mut(2);
+    while let (10.., Some(pair)) = (number, pairs.next()) {
+        pair.copy_from_slice(&digits((number % 100) as u8));
+        number /= 100;
+        len += 2;
+    }
+    if number > 0 || len == 0 {
+        len += 1;
+        if let Some(digit) = column.iter_mut().nth_back(len - 1) {
+            *digit = b'0' + number as u8;
         }
     }
-    let start = start.min(DIGITS - width.min(DIGITS));
-    out.extend_from_slice(column.get(start..).unwrap_or_default());
+    match column.last_chunk::<WIDTH>() {
+        Some(column) if len <= WIDTH => out.extend_from_slice(column),
+        _ => out.extend_from_slice(column.get(DIGITS - len..).unwrap_or_default()),
+    }
 }

@@ -1,18 +1,17 @@
 //! A page as XML: the form of nginx's autoindex, where folders have no time.
 
 use super::page::Page;
-use super::text::{push_markup, push_number, Needs};
+use super::text::{push_markup, push_number};
 use crate::s3::time::{digits, year_digits, Civil};
 
 /// Appends the page.
 pub fn write(page: &Page, out: &mut Vec<u8>) {
     out.extend_from_slice(b"<?xml version=\"1.0\"?>\r\n<list>\r\n");
     for (name, file) in page.entries() {
-        out.reserve(name.len() + 128);
-        let needs = Needs::of(name);
+        out.reserve(name.bytes.len() + 128);
         let Some(file) = file else {
             out.extend_from_slice(b"<directory>");
-            push_markup(name, needs, out);
+            push_markup(name, out);
             out.extend_from_slice(b"</directory>\r\n");
             continue;
         };
@@ -21,9 +20,9 @@ pub fn write(page: &Page, out: &mut Vec<u8>) {
             push_time(at, out);
         }
         out.extend_from_slice(b" size=\"");
-        push_number(file.size, 0, out);
+        push_number::<0>(file.size, out);
         out.extend_from_slice(b"\">");
-        push_markup(name, needs, out);
+        push_markup(name, out);
         out.extend_from_slice(b"</file>\r\n");
     }
     out.extend_from_slice(b"</list>\r\n");

@@ -106,7 +106,7 @@ fn written(page: &Page, view: &html::View) -> [Vec<u8>; 3] {
 }
 
 fn check(page: &Page, text: &[u8], prefix: &[u8], after: &[u8]) {
-    let entries: Vec<_> = page.entries().map(|(name, file)| (file.is_some(), name)).collect();
+    let entries: Vec<_> = page.entries().map(|(name, file)| (file.is_some(), name.bytes)).collect();
     assert!(entries.is_sorted_by(|a, b| a < b), "in order, and each once");
     let keys = keys(text);
     for (is_file, name) in entries {
