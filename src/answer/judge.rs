@@ -21,7 +21,7 @@ use crate::connections::peer::keep_session;
 use crate::location::{serving, Serving};
 use crate::log;
 use crate::nginx::upstream::is_stored;
-use crate::request::asked::{has_condition, sent_method};
+use crate::request::asked::{has_condition, is_of_client, sent_method};
 use crate::request::error_code::remember;
 use crate::request::object::{object_mut, Object};
 use crate::request::own::adds_what_differs;
@@ -260,7 +260,7 @@ unsafe fn carries_more_than_a_key(
     // SAFETY: r is a valid request. Where its answer is stored, nginx asks for the whole object.
     unsafe {
         let stored = (*r).upstream.as_ref().is_some_and(is_stored);
-        adds_what_differs(serving, object) || !stored && has_condition(r)
+        adds_what_differs(serving, object) || !stored && is_of_client(r) && has_condition(r)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::log;
 use crate::nginx::headers::find;
 use crate::nginx::pool::concat;
 use crate::nginx::upstream::{is_stored, leave_body};
-use crate::request::asked::sent_method;
+use crate::request::asked::{is_of_client, sent_method};
 use crate::request::name::prefix;
 use crate::request::object::Object;
 use crate::s3::answer::{Class, Verdict};
@@ -69,7 +69,7 @@ pub unsafe fn redirect(
 ) -> Option<Verdict> {
     // SAFETY: the caller's promise; what is found lives as long as the request.
     unsafe {
-        if !matches!(status, 200 | 206) || r != (*r).main || (*r).err_status != 0 {
+        if !matches!(status, 200 | 206) || !is_of_client(r) {
             return None;
         }
         let value = find(&u.headers_in.headers, HEADER)?;

@@ -39,6 +39,16 @@ pub unsafe fn slice_range(r: *mut ngx_http_request_t) -> Option<ngx_str_t> {
     unsafe { shared(r).slice_range.and_then(|place| variable::get(r, place)) }
 }
 
+/// Whether a request is for what the client itself asks for: not for what a page includes or an access rule asks (a
+/// subrequest), nor for the page of an error, whose status counts. Conditions are meant for nothing else.
+///
+/// # Safety
+/// `r` is a valid request.
+pub unsafe fn is_of_client(r: *mut ngx_http_request_t) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { r == (*r).main && (*r).err_status == 0 }
+}
+
 /// Whether the client sent one of the headers that are passed on.
 ///
 /// # Safety

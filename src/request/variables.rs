@@ -8,7 +8,7 @@ use ngx::ffi::{
 };
 use ngx::ngx_string;
 
-use super::asked::{method, slice_range};
+use super::asked::{is_of_client, method, slice_range};
 use super::error_code::last_error;
 use super::name::name_object;
 use super::object::{object_mut, Object};
@@ -326,8 +326,8 @@ unsafe extern "C" fn dollar(
 
 /// A range or condition for S3, `data` being the header's offset in `headers_in`.
 ///
-/// The client's own, unless the response is to be stored: then what nginx's cache and slice
-/// modules want, as in the proxy module's own defaults for cached locations.
+/// The client's own, if it asks for this object, unless the response is to be stored: then what nginx's cache
+/// and slice modules want, as in the proxy module's own defaults for cached locations.
 unsafe extern "C" fn conditional(
     r: *mut ngx_http_request_t,
     v: *mut ngx_variable_value_t,
@@ -337,7 +337,7 @@ unsafe extern "C" fn conditional(
     unsafe {
         let header: *const *const ngx_table_elt_t =
             ptr::addr_of!((*r).headers_in).byte_add(data).cast();
-        let header = (*header).as_ref().map(|h| h.value);
+        let header = (*header).as_ref().filter(|_| is_of_client(r)).map(|h| h.value);
         let stored = (*r).upstream.as_ref().is_some_and(is_stored);
         if header.is_none() && !stored && data != RANGE {
             // Most of the time.

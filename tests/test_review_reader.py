@@ -1,0 +1,49 @@
+"""What a reader of the whole source found, and fits nowhere else."""
+
+import pytest
+from harness import MODIFIED, tiny_s3
+from test_autoindex import Lists, serve
+
+CONDITIONS = [("If-None-Match", '"tag"'), ("If-Modified-Since", MODIFIED), ("Range", "bytes=0-3"), ("If-Match", '"other"'),
+              ("If-Range", '"tag"'), ("If-Unmodified-Since", "Mon, 02 Nov 2015 10:00:00 GMT")]  # fmt: skip
+
+
+def found(*names):
+    """Answers as S3 does for these objects, which have what is asked for in conditions."""
+    missing = Lists()
+
+    def answer(r):
+        is_there = any(r.target.endswith(name) for name in names)
+        return (tiny_s3 if is_there else missing)(r)
+
+    return answer
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+@pytest.mark.parametrize("block", ["", "if ($request_method = GET) { add_header X-If 1; }"])
+def test_the_page_of_an_error_is_a_whole_one(nginx, origin, condition, block):
+    """A route of a single-page application, which a browser looks at again, is not empty."""
+    origin.answer = found("/page.html")
+    n = nginx(f"""location / {{ s3_private_bucket example-bucket; error_page 404 /page.html; {block} }}
+        location /app/ {{ s3_private_bucket example-bucket; error_page 404 =200 /app/page.html; proxy_pass_request_headers on; }}
+        location /own/ {{ s3_private_bucket example-bucket; error_page 404 = /page.html; }}""")
+    for target, status in (("/none", 404), ("/app/route", 200)):
+        r = n.get(target, headers=[condition])
+        assert (r.status, r.body, r.get("Content-Range")) == (status, b"0123456789", None)
+        # What is missing was asked for as the client does.
+        assert origin.requests[-2].get(condition[0]) == condition[1]
+        assert origin.last().get(condition[0]) is None
+    # The page's own status counts: it is the client's answer.
+    n.get("/own/route", headers=[condition])
+    assert origin.last().get(condition[0]) == condition[1]
+
+
+@pytest.mark.parametrize("condition", CONDITIONS[:3])
+def test_what_a_page_includes_is_whole(nginx, origin, tmp_path, condition):
+    (tmp_path / "page.shtml").write_text('[<!--# include virtual="/m/part" -->]')
+    n = nginx(f"""location / {{ root {tmp_path}; ssi on; ssi_types *; auth_request /m/rule; }}
+        location /m/ {{ s3_private_bucket example-bucket; }}""")
+    r = n.get("/page.shtml", headers=[condition])
+    assert (r.status, r.body) == (200, b"[0123456789]")
+    assert {r.target for r in origin.requests} == {"/example-bucket/part", "/example-bucket/rule"}
+    assert all(r.get(condition[0]) is None for r in origin.requests)
