@@ -2,7 +2,7 @@
 
 import pytest
 from harness import MODIFIED, tiny_s3
-from test_autoindex import Lists, serve
+from test_autoindex import Lists, listing, serve
 
 CONDITIONS = [("If-None-Match", '"tag"'), ("If-Modified-Since", MODIFIED), ("Range", "bytes=0-3"), ("If-Match", '"other"'),
               ("If-Range", '"tag"'), ("If-Unmodified-Since", "Mon, 02 Nov 2015 10:00:00 GMT")]  # fmt: skip
@@ -47,3 +47,21 @@ def test_what_a_page_includes_is_whole(nginx, origin, tmp_path, condition):
     assert (r.status, r.body) == (200, b"[0123456789]")
     assert {r.target for r in origin.requests} == {"/example-bucket/part", "/example-bucket/rule"}
     assert all(r.get(condition[0]) is None for r in origin.requests)
+
+
+def test_nothing_of_a_missing_index_page_goes_with_its_folder(tmp_path, origin):
+    """Not with the page of an error either, where the folder is missing too."""
+    own = "location = /own { internal; return 404 own; }"
+    location = f"s3_private_bucket_index index.html; s3_private_bucket_autoindex html; error_page 404 /own; }} {own} location /x {{"
+    with serve(tmp_path / "n", origin, {"": listing(("a", 1))}, location=location) as n:
+        lists, steering = origin.answer, [("Set-Cookie", "LB=1"), ("Content-Disposition", "attachment"), ("Expires", MODIFIED)]
+
+        def answer(r):
+            status, headers, body = lists(r)
+            return status, headers + steering if status == 404 else headers, body
+
+        origin.answer = answer
+        for target, status in (("/files/", 200), ("/files/none/", 404)):
+            r = n.get(target)
+            assert (r.status, r.body == b"own") == (status, status == 404)
+            assert not {"Set-Cookie", "Content-Disposition", "Expires"} & {name for name, _ in r.headers}

@@ -13,6 +13,7 @@ use super::listing::{look, Seen};
 use crate::location::{location, serving};
 use crate::log;
 use crate::nginx::cache::forget;
+use crate::nginx::headers::clear;
 use crate::nginx::pool::copy_in_request;
 use crate::request::folder::is_for_folder;
 use crate::request::object::Object;
@@ -110,6 +111,8 @@ pub unsafe fn leads_to_folder(
         (*conf).ignore_headers &= !(NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT as ngx_uint_t);
         u.conf = conf;
         u.headers_in.x_accel_redirect = header;
+        // nginx takes some along, as from a server that is trusted.
+        clear(&mut u.headers_in.headers);
         // Not an error for nginx to answer.
         u.headers_in.status_n = 200;
         u.set_cacheable(0);

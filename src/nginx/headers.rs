@@ -67,6 +67,13 @@ pub unsafe fn hide(list: &mut ngx_list_t, is_hidden: impl Fn(&ngx_table_elt_t) -
     }
 }
 
+/// Takes all headers out of a list.
+pub fn clear(list: &mut ngx_list_t) {
+    list.part.nelts = 0;
+    list.part.next = ptr::null_mut();
+    list.last = ptr::addr_of_mut!(list.part);
+}
+
 /// Adds a header to the response. `None` when memory ran out.
 ///
 /// # Safety
