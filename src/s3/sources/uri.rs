@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use thiserror::Error;
 
 use crate::s3::endpoint::{Endpoint, EndpointError};
+use crate::s3::partition::partition;
 
 /// Why an address is refused.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -137,8 +138,7 @@ impl Uri {
     ///
     /// [`is_region`]: crate::s3::endpoint::is_region
     pub fn sts(region: &str) -> Self {
-        let suffix = if region.starts_with("cn-") { ".cn" } else { "" };
-        let host = format!("sts.{region}.amazonaws.com{suffix}");
+        let host = format!("sts.{region}.{}", partition(region).suffix);
         Uri { tls: true, host, port: 443, target: "/".to_owned() }
     }
 
@@ -284,6 +284,9 @@ mod tests {
         }
         assert_eq!(Uri::sts("eu-central-1").authority(), "sts.eu-central-1.amazonaws.com");
         assert_eq!(Uri::sts("cn-north-1").authority(), "sts.cn-north-1.amazonaws.com.cn");
+        assert_eq!(Uri::sts("us-gov-west-1").authority(), "sts.us-gov-west-1.amazonaws.com");
+        assert_eq!(Uri::sts("eusc-de-east-1").authority(), "sts.eusc-de-east-1.amazonaws.eu");
+        assert_eq!(Uri::sts("us-iso-east-1").authority(), "sts.us-iso-east-1.c2s.ic.gov");
         let uri = Uri::parse("https://h:444", Asked::Sts).unwrap();
         assert_eq!((uri.authority().as_str(), uri.address()), ("h:444", None));
     }
