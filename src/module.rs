@@ -13,6 +13,7 @@ use ngx::http::{HttpModule, HttpModuleLocationConf, HttpModuleMainConf};
 use crate::answer::filter;
 use crate::conf::{self, COMMANDS};
 use crate::credentials::refresh;
+use crate::location;
 use crate::log;
 use crate::nginx::task::{self, is_first_worker};
 use crate::request::{variables, wait};
@@ -89,8 +90,7 @@ unsafe impl HttpModuleLocationConf for S3PrivateBucket {
 
 impl HttpModule for S3PrivateBucket {
     fn module() -> &'static ngx_module_t {
-        // SAFETY: nginx writes to it only while it loads modules, before any of our code runs.
-        unsafe { &*ptr::addr_of!(ngx_http_s3_private_bucket_module) }
+        location::module()
     }
 
     unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
@@ -104,8 +104,8 @@ impl HttpModule for S3PrivateBucket {
     unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
         if filter::is_installed() {
             // Linking its own filters anew, nginx would lose these in the process that goes on.
-            // SAFETY: nginx passes its configuration context.
             let what = "cannot be reloaded with \"master_process off\"; restart nginx";
+            // SAFETY: nginx passes its configuration context.
             unsafe { log::of_location(cf, NGX_LOG_EMERG, what, "") };
             return Status::NGX_ERROR.into();
         }

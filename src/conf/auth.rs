@@ -35,6 +35,7 @@ pub fn auth(given: &Given) -> Result<Rc<Auth>, ConfError> {
         },
         // SAFETY: cf is nginx's context.
         b"secret" => unsafe { secret(cf, &args[1..]) }?,
+        // SAFETY: cf is nginx's context.
         b"sigv4" => unsafe { sigv4(cf, &args[1..]) }?,
         // SAFETY: cf is nginx's context.
         b"sigv2" => unsafe { sigv2(cf, &args[1..]) }?,

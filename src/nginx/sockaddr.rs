@@ -58,11 +58,12 @@ impl Raw {
                 mem::size_of::<sockaddr_in>() as socklen_t
             }
             SocketAddr::V6(address) => {
-                // SAFETY: as above; in6_addr is 16 bytes in network order.
+                // SAFETY: as above.
                 let v6 = unsafe { &mut self.v6 };
                 v6.sin6_family = AF_INET6 as _;
                 v6.sin6_port = address.port().to_be();
                 v6.sin6_flowinfo = address.flowinfo();
+                // SAFETY: in6_addr is 16 bytes in network order.
                 v6.sin6_addr =
                     unsafe { mem::transmute::<[u8; 16], in6_addr>(address.ip().octets()) };
                 v6.sin6_scope_id = address.scope_id();
