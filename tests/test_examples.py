@@ -342,6 +342,8 @@ def test_spa(run):
     ]:
         r = n.get(target)
         assert (r.status, r.body) == (status, body), target
+        # A browser that looks at it again need not load it again.
+        assert n.get(target, headers={"If-None-Match": r.get("ETag")}).status == 304
     assert n.get("/assets/none.js").status == 404
 
 
