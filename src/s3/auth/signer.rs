@@ -132,3 +132,34 @@ impl Signer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::mem::MaybeUninit;
+    use core::{ptr, slice};
+
+    use hmac::{Hmac, KeyInit};
+    use sha1::Sha1;
+    use sha2::Sha256;
+
+    #[test]
+    fn what_is_made_of_a_key_is_zeroed() {
+        is_zeroed(Hmac::<Sha256>::new_from_slice(b"secret").unwrap());
+        is_zeroed(Hmac::<Sha1>::new_from_slice(b"secret").unwrap());
+    }
+
+    fn is_zeroed<T>(state: T) {
+        let mut state = MaybeUninit::new(state);
+        let start = state.as_mut_ptr().cast::<MaybeUninit<u8>>();
+        // SAFETY: the memory is ours, also behind the drop.
+        let nonzero = || unsafe {
+            let bytes = slice::from_raw_parts(start, size_of::<T>());
+            bytes.iter().filter(|&b| ptr::from_ref(b).cast::<u8>().read_volatile() != 0).count()
+        };
+        assert!(nonzero() > 32);
+        // SAFETY: it is there, and nobody uses it any more.
+        unsafe { state.assume_init_drop() };
+        // Padding is nobody's.
+        assert!(nonzero() <= 8);
+    }
+}
