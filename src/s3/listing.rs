@@ -545,7 +545,7 @@ mod tests {
         /// A page in pieces of which none has all of an entry, so that none is like the last.
         #[test]
         fn entries_like_the_last_are_read_as_others(
-            entries in proptest::collection::vec("<(Contents>(<ETag>(x|&y;|<z/>|)</ETag>|)<Key>p/[a-c.]{1,2}(&amp;|&lt;|&bad;|/|<!---->|)</Key>(<Size>[0-9 ]{0,2}(&#49;|)</Size>|<Size/>|)(<Owner><ID>[ab]</ID></Owner>|)(<Key>p/z</Key>|)(&lt;|&bad;|)</Contents|CommonPrefixes>(<Prefix>p/[a-c]/</Prefix>){1,6}</CommonPrefixes)>|<Contents>(&lt;|&bad;|)</Contents>|<!---->| ", 0..9),
+            entries in proptest::collection::vec("<(Contents>(<ETag>(x|&y;|<z/>|)</ETag>|)<Key>p/[a-c.]{1,2}(&amp;|&lt;|&bad;|/|<!---->|)</Key>(<Size>[0-9 ]{0,2}(&#49;|)</Size>|<Size/>|<Size>[0-9]{18,21}</Size>|)(<LastModified>20[12]0-0[0-2]-[0-3]9T04:05:[06]0(\\.00[0x]|)(Z|z|\\+01:00|)( |)</LastModified>|)(<Owner><ID>[ab]</ID></Owner>|)(<Key>p/z</Key>|)(&lt;|&bad;|)</Contents|CommonPrefixes>(<Prefix>p/[a-c]/</Prefix>){1,6}</CommonPrefixes)>|<Contents>(&lt;|&bad;|)</Contents>|<!---->| ", 0..9),
             twice in 1_usize..4,
         ) {
             let xml = result(&entries.iter().map(|entry| entry.repeat(twice)).collect::<String>());
