@@ -1,6 +1,6 @@
 //! From a request to an object: the bucket, the key, the host and the request target.
 
-use core::{mem, ptr, slice};
+use core::{mem, slice};
 
 use ngx::ffi::{ngx_http_request_t, ngx_palloc, ngx_str_t};
 
@@ -105,8 +105,8 @@ unsafe fn write<'a>(
             return Err(Refusal::Nginx);
         }
         let data: *mut u8 = object.add(1).cast();
-        ptr::write_bytes(data, 0, len);
-        target.write(slice::from_raw_parts_mut(data, len));
+        // What is not written is not read.
+        let len = target.write(slice::from_raw_parts_mut(data.cast(), len));
         let key = borrowed(target.key.as_bytes());
         object.write(Object::new(name, key, host, ngx_str_t { len, data }));
         Ok(&mut *object)

@@ -4,6 +4,8 @@
 //! UriEncode ("Create a signed AWS API request", IAM User Guide): every byte but the unreserved
 //! characters of RFC 3986 is sent as `%XY`.
 
+use core::mem::MaybeUninit;
+
 use thiserror::Error;
 
 /// The longest key that S3 stores, in bytes ("Naming Amazon S3 objects", S3 User Guide).
@@ -201,7 +203,7 @@ impl Target<'_> {
     ///
     /// # Panics
     /// When `out` is shorter than [`Target::len`].
-    pub fn write(&self, out: &mut [u8]) -> usize {
+    pub fn write(&self, out: &mut [MaybeUninit<u8>]) -> usize {
         let mut e = Encoder { out, at: 0 };
         if let Some(bucket) = self.bucket_in_path {
             e.raw(b'/');
@@ -225,6 +227,15 @@ impl Target<'_> {
             value.for_each(|b| e.query(b));
         });
         e.at
+    }
+
+    /// The request target, whose length is exact.
+    #[cfg(test)]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = vec![MaybeUninit::new(0); self.len()];
+        assert_eq!(self.write(&mut out), out.len());
+        // SAFETY: all of it was there from the beginning.
+        out.into_iter().map(|b| unsafe { b.assume_init() }).collect()
     }
 
     fn each_arg(&self, mut f: impl FnMut(&[u8], Argument)) {
@@ -261,18 +272,30 @@ pub fn sorted_arguments(mut names: Vec<Box<[u8]>>) -> Vec<Box<[u8]>> {
 
 /// Encodes a name or value of a query argument: UriEncode, with `/` as `%2F`.
 pub fn encode_argument(bytes: &[u8]) -> String {
-    let mut out = vec![0; bytes.iter().map(|&b| query_width(b)).sum()];
-    let mut e = Encoder { out: &mut out, at: 0 };
-    bytes.iter().for_each(|&b| e.query(b));
-    out.into_iter().map(char::from).collect()
+    encode(bytes, is_unreserved)
 }
 
 /// Encodes a path, as keys are in a request target.
 pub fn encode_path(bytes: &[u8]) -> String {
-    let mut out = vec![0; Key::of_any_bytes(bytes).encoded_len];
-    let mut e = Encoder { out: &mut out, at: 0 };
-    bytes.iter().for_each(|&b| e.path(b));
-    out.into_iter().map(char::from).collect()
+    encode(bytes, plain)
+}
+
+fn encode(bytes: &[u8], stays: fn(u8) -> bool) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for &b in bytes {
+        match stays(b) {
+            true => out.push(b.into()),
+            false => out.extend(escaped(b).map(char::from)),
+        }
+    }
+    out
+}
+
+const HEX: &[u8; 16] = b"0123456789ABCDEF";
+
+/// A byte as UriEncode writes those that it does not leave alone.
+fn escaped(b: u8) -> [u8; 3] {
+    [b'%', HEX[usize::from(b >> 4)], HEX[usize::from(b & 15)]]
 }
 
 fn query_width(b: u8) -> usize {
@@ -307,18 +330,20 @@ pub fn decoded(raw: &[u8], plus: u8) -> impl Iterator<Item = u8> + '_ {
 
 /// Writes encoded bytes into a buffer of known size.
 struct Encoder<'a> {
-    out: &'a mut [u8],
+    out: &'a mut [MaybeUninit<u8>],
     at: usize,
 }
 
 impl Encoder<'_> {
     fn raw(&mut self, b: u8) {
-        self.out[self.at] = b;
+        self.out[self.at].write(b);
         self.at += 1;
     }
 
     fn copy(&mut self, bytes: &[u8]) {
-        self.out[self.at..][..bytes.len()].copy_from_slice(bytes);
+        for (to, &b) in self.out[self.at..][..bytes.len()].iter_mut().zip(bytes) {
+            to.write(b);
+        }
         self.at += bytes.len();
     }
 
@@ -339,10 +364,7 @@ impl Encoder<'_> {
     }
 
     fn escape(&mut self, b: u8) {
-        const HEX: &[u8; 16] = b"0123456789ABCDEF";
-        self.raw(b'%');
-        self.raw(HEX[usize::from(b >> 4)]);
-        self.raw(HEX[usize::from(b & 15)]);
+        self.copy(&escaped(b));
     }
 }
 
@@ -368,9 +390,7 @@ mod tests {
         assert_eq!(key.as_bytes(), decoded);
         let args = args.as_bytes();
         let t = Target { bucket_in_path, key, args, pass_args: &pass_args, own };
-        let mut out = vec![0; t.len()];
-        assert_eq!(t.write(&mut out), out.len(), "the length is exact");
-        String::from_utf8(out).unwrap()
+        String::from_utf8(t.to_bytes()).unwrap()
     }
 
     #[test]

@@ -594,8 +594,7 @@ mod tests {
             let key = Key::unchecked(&path[1..]);
             let target =
                 Target { bucket_in_path: None, key, args, pass_args: &pass_args, own: &[] };
-            let mut wire = vec![0; target.len()];
-            target.write(&mut wire);
+            let wire = target.to_bytes();
 
             let (path, query) = split(&wire);
             let token = signer.credentials.session_token().map(str::as_bytes);
@@ -744,8 +743,7 @@ mod tests {
                 pass_args: &pass_args,
                 own: &[],
             };
-            let mut wire = vec![0; target.len()];
-            target.write(&mut wire);
+            let wire = target.to_bytes();
 
             let method = if head { Method::Head } else { Method::Get };
             let owner = owner.as_deref();
