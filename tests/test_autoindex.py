@@ -433,6 +433,17 @@ def test_pages_have_each_name_once(tmp_path, origin, page):
             assert page < 1000 or count == 1
 
 
+def test_a_page_ends_with_a_name_that_has_a_backslash(tmp_path, origin):
+    """Ceph keeps such names, whose objects are served of AWS only."""
+    with serve(tmp_path / "n", origin, location="s3_private_bucket_autoindex json page=2;") as n:
+        origin.answer = bucket_of("a", "a\\b", "z")
+        link = n.get("/files/").get("Link")
+        assert link == '<?after=a%5Cb>; rel="next"'
+        r = n.get("/files/" + link[1:].partition(">")[0])
+        assert [entry["name"] for entry in json.loads(r.body)] == ["z"]
+        assert n.get("/files/?after=..%5Ca").status == 400
+
+
 def test_access_rules_and_limits_hold_for_folders(tmp_path, origin):
     password = tmp_path / "htpasswd"
     password.write_text("ann:{PLAIN}tulip\n")

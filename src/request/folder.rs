@@ -13,7 +13,7 @@ use crate::nginx::{bytes, Failed};
 use crate::s3::endpoint::is_directory_bucket;
 use crate::s3::folder::with_slash;
 use crate::s3::listing::question;
-use crate::s3::object::{Key, KeyError};
+use crate::s3::object::Key;
 
 /// Whether a request is for a folder: its key is empty or ends in a slash.
 ///
@@ -73,9 +73,6 @@ pub unsafe fn name_folder<'a>(
             Key::new(prefix, serving.is_aws)?;
         }
         let after = question::after((*r).args.as_bytes(), prefix)?;
-        if !serving.is_aws && after.contains(&b'\\') {
-            return Err(KeyError::Backslash.into());
-        }
         let mut target = Vec::new();
         if !in_host {
             target.push(b'/');
