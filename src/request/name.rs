@@ -19,7 +19,7 @@ use crate::s3::object::{has_empty_segment, key_in_uri, without_slash, Key, KeyEr
 /// [`Object::authorization`] are one piece of memory in the request's pool.
 ///
 /// # Errors
-/// A [`Refusal`] when the key or the bucket is not one.
+/// A [`Refusal`] when the key or the bucket is not one, or an argument has a control byte.
 ///
 /// # Safety
 /// `r` is a valid request of a location with this `serving`, and outlives the result.
@@ -40,6 +40,9 @@ pub unsafe fn name_object<'a>(
             pass_args: &serving.pass_args,
             own: &own,
         };
+        if let Some(name) = target.odd_argument() {
+            return Err(Refusal::Argument(borrowed(name)));
+        }
         write(r, name, host, &target, signature)
     }
 }

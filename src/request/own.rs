@@ -10,15 +10,15 @@ use super::refusal::Refusal;
 use crate::location::{Own, Serving};
 use crate::nginx::pool::concat;
 use crate::nginx::value::Value;
-use crate::nginx::{borrowed, bytes};
+use crate::nginx::{borrowed, bytes, Failed};
 use crate::s3::auth::digest;
 use crate::s3::auth::sigv4::Header;
-use crate::s3::own::{header_value, is_argument_value};
+use crate::s3::own::header_value;
 
 /// The values of the operator's own query arguments: which of `pass_args` each is, and its value, decoded.
 ///
 /// # Errors
-/// A [`Refusal`] when one has a control byte.
+/// When nginx cannot evaluate one.
 ///
 /// # Safety
 /// `r` is a valid request of a location with this `serving`, whose captures are set; it outlives the result.
@@ -26,18 +26,12 @@ use crate::s3::own::{header_value, is_argument_value};
 pub unsafe fn arguments<'a>(
     r: *mut ngx_http_request_t,
     serving: &Serving,
-) -> Result<Vec<(usize, &'a [u8])>, Refusal> {
+) -> Result<Vec<(usize, &'a [u8])>, Failed> {
     if serving.set_args.is_empty() {
         return Ok(Vec::new());
     }
-    let value = |(at, value): &(usize, Value)| {
-        // SAFETY: the caller's promise; what is evaluated lives in the request's pool.
-        let value = unsafe { bytes(value.evaluate(r)?) };
-        match is_argument_value(value) {
-            true => Ok((*at, value)),
-            false => Err(Refusal::Argument(borrowed(&serving.pass_args[*at]))),
-        }
-    };
+    // SAFETY: the caller's promise; what is evaluated lives in the request's pool.
+    let value = |(at, value): &(usize, Value)| Ok((*at, unsafe { bytes(value.evaluate(r)?) }));
     serving.set_args.iter().map(value).collect()
 }
 

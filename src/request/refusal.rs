@@ -59,7 +59,7 @@ pub enum Refusal {
          location"
     )]
     NotSigned,
-    /// A value of the operator's own argument with a byte that would be a header's end.
+    /// The value of an argument with a byte that would be a header's end.
     #[error("the value of the argument \"{}\" has a control byte", .0.as_bytes().escape_ascii())]
     Argument(ngx_str_t),
     /// A value of the operator's own header with a byte that no header has.

@@ -184,7 +184,21 @@ impl Argument<'_> {
     }
 }
 
-impl Target<'_> {
+impl<'a> Target<'a> {
+    /// The name of an argument whose value has a control byte: servers send `response-*` as headers, some of them
+    /// behind the status line of another answer.
+    pub fn odd_argument(&self) -> Option<&'a [u8]> {
+        let mut odd = None;
+        self.each_arg(|name, value| {
+            let mut is_odd = false;
+            value.for_each(|b| is_odd |= b.is_ascii_control());
+            if is_odd {
+                odd = Some(name);
+            }
+        });
+        odd
+    }
+
     /// The length in bytes of what [`Target::write`] writes.
     pub fn len(&self) -> usize {
         let bucket = self.bucket_in_path.map_or(0, |b| 1 + b.len());
@@ -238,7 +252,7 @@ impl Target<'_> {
         out.into_iter().map(|b| unsafe { b.assume_init() }).collect()
     }
 
-    fn each_arg(&self, mut f: impl FnMut(&[u8], Argument)) {
+    fn each_arg(&self, mut f: impl FnMut(&'a [u8], Argument<'a>)) {
         if self.args.is_empty() && self.own.is_empty() {
             return;
         }
@@ -456,6 +470,23 @@ mod tests {
             wire(None, b"k", "~=1&a=2&a-b=3&%c3%bc=4", &["\u{fc}", "~", "a-b", "a"]),
             sorted
         );
+    }
+
+    #[test]
+    fn arguments_with_control_bytes_are_told() {
+        let pass = &[Box::from(*b"a"), Box::from(*b"b")];
+        for (args, own, expected) in [
+            ("a=1&b=%C3%BC+%7E", &[][..], None),
+            ("a=1&b=%0d%0aX:1", &[], Some(&b"b"[..])),
+            ("a=%7f&b=1", &[], Some(b"a")),
+            ("c=%0a&b=1&b=%0a", &[], None),
+            ("a=%0a", &[(0, &b"x"[..])], None),
+            ("", &[(0, b"x\n")], Some(b"a")),
+        ] {
+            let (key, args) = (Key::of_any_bytes(b"k"), args.as_bytes());
+            let target = Target { bucket_in_path: None, key, args, pass_args: pass, own };
+            assert_eq!(target.odd_argument(), expected);
+        }
     }
 
     #[test]
