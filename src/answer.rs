@@ -3,9 +3,9 @@
 pub mod act;
 pub mod filter;
 pub mod folder;
-pub mod if_range;
 pub mod judge;
 pub mod listing;
 pub mod page;
 pub mod redirect;
 pub mod report;
+pub mod whole;

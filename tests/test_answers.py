@@ -411,6 +411,32 @@ def test_caches_and_slices_answer_ranges_themselves(around, origin):
     assert all(a.get("If-Range") is None for a in origin.requests)
 
 
+@pytest.mark.parametrize("cache", ["", "proxy_cache z; proxy_cache_valid 200 206 1h;"])
+@pytest.mark.parametrize("errors", ["mask", "pass"])
+def test_an_empty_object_in_slices(around, origin, tmp_path, cache, errors):
+    """AWS, Ceph and Garage say 416 to a range of it, from its first byte on too."""
+    n = around(f"slice 16; {cache} s3_private_bucket_errors {errors}; access_log {tmp_path}/states.log states;",
+               "log_format states '$upstream_status';")  # fmt: skip
+    origin.answer = lambda r: tiny_s3(r, b"")
+    for method in ("GET", "HEAD", "GET"):
+        r = n.get("/m/a", method=method)
+        assert (r.status, r.body, r.get("ETag"), r.get("Content-Length")) == (200, b"", '"tag"', "0")
+    ranges = [a.get("Range") for a in origin.requests]
+    assert ranges == ["bytes=0-15", None] * (1 if cache else 3)
+    log = tmp_path / "states.log"
+    wait_until(lambda: log.read_text().splitlines() == (["416, 200", "-", "-"] if cache else ["416, 200"] * 3), "three lines")
+    # Behind the end of another there is nothing.
+    origin.answer = tiny_s3
+    assert n.get("/m/b", headers={"Range": "bytes=16-"}).status == 416
+    assert n.get("/m/b").body == b"0123456789"
+    assert [a.get("Range") for a in origin.requests[-2:]] == ["bytes=16-31", "bytes=0-15"]
+    # It is asked again once.
+    origin.answer = lambda r: (416, [], b"<Error><Code>InvalidRange</Code></Error>")
+    count = len(origin.requests)
+    assert n.get("/m/c").status == 416 and len(origin.requests) == count + 2
+    assert "[error]" not in n.error_log()
+
+
 def test_a_client_that_leaves_while_it_is_asked_again(around, origin):
     n = around()
     answer, gate = careless(), threading.Event()

@@ -8,15 +8,15 @@ use core::{mem, ptr, slice};
 
 use ngx::core::Status;
 use ngx::ffi::{
-    ngx_http_request_t, ngx_http_upstream_t, ngx_int_t, NGX_HTTP_PARTIAL_CONTENT,
-    NGX_HTTP_UPSTREAM_INVALID_HEADER, NGX_LOG_ERR,
+    ngx_http_request_t, ngx_http_upstream_t, ngx_int_t, NGX_HTTP_UPSTREAM_INVALID_HEADER,
+    NGX_LOG_ERR,
 };
 
 use super::act::{act, framing, is_cached};
 use super::folder::{judge_listing, leads_to_folder, refuse_listing};
-use super::if_range;
 use super::redirect::follow;
 use super::report::{count, refuse_keys, report};
+use super::whole;
 use crate::connections::peer::keep_session;
 use crate::location::{serving, Serving};
 use crate::log;
@@ -64,7 +64,7 @@ unsafe extern "C" fn reinit_request(r: *mut ngx_http_request_t) -> ngx_int_t {
         object.answer.headers_are_read = false;
         object.answer.shown = None;
         match rc == Status::NGX_OK.into() {
-            true => if_range::reinit(r, u, object),
+            true => whole::reinit(r, u, object),
             false => rc,
         }
     }
@@ -109,9 +109,9 @@ unsafe extern "C" fn process_header(r: *mut ngx_http_request_t) -> ngx_int_t {
         else {
             return Status::NGX_ERROR.into();
         };
-        if if_range::is_of_another_version(r, u) {
-            count(u, serving, object, NGX_HTTP_PARTIAL_CONTENT as u16, None);
-            return if_range::ask(r, u, object);
+        if let Some(why) = whole::reason(r, u, object) {
+            count(u, serving, object, u.headers_in.status_n as u16, None);
+            return whole::ask(r, u, object, why);
         }
         judge(r, u, serving, object)
     }

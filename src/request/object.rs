@@ -75,7 +75,7 @@ pub struct Answer {
     pub is_given_up: bool,
     /// Where the object redirects the client, if it does.
     pub location: ngx_str_t,
-    /// Whether S3 is asked for the whole object, not for the range that the client wants.
+    /// Whether S3 is asked for the whole object, not for the range that is wanted.
     pub whole: Option<Whole>,
     /// The page that the client gets in place of S3's body.
     pub page: Option<&'static [u8]>,
@@ -85,7 +85,7 @@ pub struct Answer {
     pub reader: Option<NonNull<c_void>>,
 }
 
-/// Where asking for a whole object is, after S3 sent a part of another version.
+/// Where asking for a whole object is, after a part of it was of no use.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Whole {
     /// nginx is about to ask.

@@ -1,8 +1,9 @@
-//! A part of an object that would be joined to another version of it.
-//!
-//! Some servers ignore `If-Range` and answer 206 with a part of what is there now. A client that resumes a
-//! download would join it to what it has, so that the object is asked for again, as a whole: nginx's own way
+//! Parts of an object that nobody can use, in whose place S3 is asked for the object as a whole: nginx's own way
 //! to ask the next server is led back to the same.
+//!
+//! Some servers ignore `If-Range` and answer 206 with a part of what is there now, which a client that resumes a
+//! download would join to what it has. And an empty object has no first slice: what is there is 416 for nginx's
+//! slice module, and would be for each client.
 
 use core::ffi::c_void;
 use core::ptr;
@@ -12,9 +13,11 @@ use ngx::ffi::{
     ngx_event_get_peer_pt, ngx_http_request_t, ngx_http_upstream_conf_t, ngx_http_upstream_state_t,
     ngx_http_upstream_t, ngx_int_t, ngx_peer_connection_t, ngx_str_t, ngx_table_elt_t, ngx_uint_t,
     sockaddr, socklen_t, NGX_HTTP_NOT_FOUND, NGX_HTTP_PARTIAL_CONTENT,
-    NGX_HTTP_PRECONDITION_FAILED, NGX_HTTP_UPSTREAM_FT_HTTP_404, NGX_LOG_INFO,
+    NGX_HTTP_PRECONDITION_FAILED, NGX_HTTP_RANGE_NOT_SATISFIABLE, NGX_HTTP_UPSTREAM_FT_HTTP_404,
+    NGX_LOG_INFO,
 };
 
+use super::act::is_cached;
 use crate::log;
 use crate::nginx::pool::copy_in_request;
 use crate::nginx::upstream::is_stored;
@@ -23,15 +26,37 @@ use crate::request::object::{Object, Whole};
 use crate::s3::answer::{Class, Verdict};
 use crate::s3::version::is_same;
 
-/// Whether an answer is a part of another version than the client has a part of. Where the answer is
-/// stored or sliced, nginx asks for ranges itself, and answers the client's.
+/// Why the object is asked for as a whole.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// It is a part of another version than the client has a part of.
+    OtherVersion,
+    /// There is no first slice of it.
+    NoSlice,
+}
+
+/// Whether an answer is of no use, and the object as a whole would be.
 ///
 /// # Safety
-/// `r` is a valid request and `u` its upstream, whose headers are read.
-pub unsafe fn is_of_another_version(r: *mut ngx_http_request_t, u: &ngx_http_upstream_t) -> bool {
-    if u.headers_in.status_n != NGX_HTTP_PARTIAL_CONTENT as ngx_uint_t {
-        return false;
-    }
+/// `r` is a valid request, `u` its upstream, whose headers are read, and `object` its object.
+pub unsafe fn reason(
+    r: *mut ngx_http_request_t,
+    u: &ngx_http_upstream_t,
+    object: &Object,
+) -> Option<Why> {
+    // SAFETY: the caller's promise.
+    let is_so = unsafe {
+        match u.headers_in.status_n as u32 {
+            NGX_HTTP_PARTIAL_CONTENT => (Why::OtherVersion, is_of_another_version(r, u)),
+            NGX_HTTP_RANGE_NOT_SATISFIABLE => (Why::NoSlice, has_no_slice(r, u, object)),
+            _ => return None,
+        }
+    };
+    is_so.1.then_some(is_so.0)
+}
+
+/// Where the answer is stored or sliced, nginx asks for ranges itself, and answers the client's.
+unsafe fn is_of_another_version(r: *mut ngx_http_request_t, u: &ngx_http_upstream_t) -> bool {
     // SAFETY: headers are NULL or elements of their lists, which live as long as the request.
     unsafe {
         let value = |header: *const ngx_table_elt_t| header.as_ref().map(|h| h.value.as_bytes());
@@ -42,15 +67,29 @@ pub unsafe fn is_of_another_version(r: *mut ngx_http_request_t, u: &ngx_http_ups
     }
 }
 
+/// Of all objects, only an empty one has nothing from its first byte on.
+unsafe fn has_no_slice(
+    r: *mut ngx_http_request_t,
+    u: &ngx_http_upstream_t,
+    object: &Object,
+) -> bool {
+    // SAFETY: the caller's promise.
+    object.answer.whole.is_none()
+        && !is_cached(u)
+        && unsafe { (*u.conf).pass_request_body == 0 }
+        && unsafe { slice_range(r) }.is_some_and(|range| range.as_bytes().starts_with(b"bytes=0-"))
+}
+
 /// Has nginx ask for the whole object. Where it could not send the request again, or that was done
 /// already, the client gets 412: it may ask without its part.
 ///
 /// # Safety
-/// As for [`is_of_another_version`]; `object` is the request's.
+/// As for [`reason`].
 pub unsafe fn ask(
     r: *mut ngx_http_request_t,
     u: &mut ngx_http_upstream_t,
     object: &mut Object,
+    why: Why,
 ) -> ngx_int_t {
     // SAFETY: an upstream has a configuration and, once it has an answer, a peer.
     unsafe {
@@ -61,15 +100,21 @@ pub unsafe fn ask(
             u.headers_in.status_line = ngx_str_t::empty();
             return Status::NGX_OK.into();
         }
+        let what = match why {
+            Why::OtherVersion => {
+                "S3 answered with a part of another version than that of \"If-Range\""
+            }
+            Why::NoSlice => "S3 has no first slice of the object",
+        };
         log::of_request(
             r,
             NGX_LOG_INFO,
-            "S3 answered with a part of another version than that of \"If-Range\"; the object is asked \
-             for as a whole",
+            format_args!("{what}; the object is asked for as a whole"),
         );
         let peer = &mut u.peer;
         let server = Again {
             request: r,
+            status: u.headers_in.status_n,
             conf: u.conf,
             tries: peer.tries,
             get: peer.get,
@@ -100,6 +145,8 @@ pub unsafe fn ask(
 #[derive(Clone, Copy)]
 struct Again {
     request: *mut ngx_http_request_t,
+    /// The answer that is of no use.
+    status: ngx_uint_t,
     conf: *mut ngx_http_upstream_conf_t,
     tries: ngx_uint_t,
     get: ngx_event_get_peer_pt,
@@ -126,7 +173,7 @@ unsafe extern "C" fn again(pc: *mut ngx_peer_connection_t, data: *mut c_void) ->
         if let Some(states) = (*again.request).upstream_states.as_ref() {
             if let Some(last) = states.nelts.checked_sub(2) {
                 let state = states.elts.cast::<ngx_http_upstream_state_t>().add(last);
-                (*state).status = NGX_HTTP_PARTIAL_CONTENT as ngx_uint_t;
+                (*state).status = again.status;
             }
         }
     }
