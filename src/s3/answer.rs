@@ -24,9 +24,15 @@ const CLEAR_SITE_DATA: &[u8] = b"clear-site-data";
 /// [`is_hidden`] for a header that begins with one of the letters.
 fn is_hidden_behind(first: u8, name: &[u8], pass: &[Box<[u8]>]) -> bool {
     let hidden: &[&[u8]] = match first {
-        b'x' => {
-            &[b"x-amz-*", b"x-rgw-*", b"x-minio-*", b"x-goog-*", b"x-guploader-*", b"x-accel-*"]
-        }
+        b'x' => &[
+            b"x-amz-*",
+            b"x-amzn-*",
+            b"x-rgw-*",
+            b"x-minio-*",
+            b"x-goog-*",
+            b"x-guploader-*",
+            b"x-accel-*",
+        ],
         b's' => &[b"seaweed-*", b"set-cookie", b"strict-transport-security"],
         b'r' => &[b"refresh", b"report-to", b"reporting-endpoints"],
         b'n' => &[b"nel"],
@@ -231,6 +237,7 @@ mod tests {
             ("x-amz-meta-", false),
             ("X-Amz-Meta-Author", false),
             ("x-amz-met", true),
+            ("x-amzn-RequestId", true),
             ("x-rgw-object-type", true),
             ("X-Minio-Deployment-Id", true),
             ("x-amz", false),
