@@ -333,6 +333,27 @@ def test_an_old_set_is_used_to_its_end_and_beyond(tmp_path, imds, s3):
     assert states[0] == "ok" and states[-1] == "ok" and "stale" in states
 
 
+@pytest.mark.parametrize("location", ["", "s3_private_bucket_autoindex json; s3_private_bucket_index index.html;"])
+def test_what_is_denied_to_keys_that_have_ended_is_not_missing(tmp_path, imds, s3, location):
+    """Ceph says AccessDenied of keys of its STS that have ended."""
+    s3.code, imds.keys.life = "AccessDenied", 4
+    cache = f"proxy_cache_path {tmp_path}/cache keys_zone=c:1m; proxy_cache_valid any 1h;"
+    with Nginx(tmp_path / "n", **instance(imds, s3, location="proxy_cache c;" + location, http=cache)) as n:
+        assert n.get("/a").body == b"keys 1"
+        s3.valid = set()
+        imds.faults = [(500, [], b"")] * 1000
+        if not location:
+            assert n.get("/denied").status == 404, "a missing object, as long as the keys are valid"
+        wait_until(lambda: n.get(f"/{n.access_log().count(chr(10))}/").status == 502, "the end of the keys")
+        for method in ("GET", "HEAD"):
+            assert n.get("/b/", method=method).status == n.get("/c", method=method).status == 502
+        assert "S3 answered 403 AccessDenied for the bucket" in n.error_log() and "the keys have ended; see" in n.error_log()
+        imds.faults.clear()
+        imds.keys.number, s3.valid = 2, {2}
+        wait_until(lambda: n.get("/c").body == b"keys 2", "new keys")
+        assert n.get("/a").body == b"keys 1", "what was stored is"
+
+
 def test_presigned_urls_follow_the_keys(tmp_path, imds, s3):
     imds.keys.life = 100
     location = "return 302 $s3_private_bucket_presigned_url;"

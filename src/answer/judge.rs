@@ -15,7 +15,7 @@ use ngx::ffi::{
 use super::act::{act, framing, is_cached};
 use super::folder::{judge_listing, leads_to_folder, refuse_listing};
 use super::redirect::follow;
-use super::report::{count, refuse_keys, report};
+use super::report::{count, keys_have_ended, refuse_keys, report};
 use super::whole;
 use crate::connections::peer::keep_session;
 use crate::location::{serving, Serving};
@@ -246,6 +246,15 @@ pub unsafe fn decide(
         // Of all others it makes no difference.
         let carries = status == 400 && carries_more_than_a_key(r, serving, object);
         let shown = verdict(status, code, carries)?;
+        let is_cached = || (*r).upstream.as_ref().is_some_and(is_cached);
+        if status == 403
+            && shown.class == Class::Missing
+            && keys_have_ended(serving)
+            && !is_cached()
+        {
+            // That is what Ceph says of such keys.
+            return Some(Verdict { status: 502, class: Class::Fault });
+        }
         let redirect = shown.class == Class::Missing && is_to_get_a_slash(r, serving, object);
         Some(if redirect { Verdict { status: 301, ..shown } } else { shown })
     }

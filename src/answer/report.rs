@@ -22,6 +22,12 @@ pub fn refuse_keys(serving: &Serving, version: u64) {
     }
 }
 
+/// Whether the keys are of those that are renewed, but were not, so that they have ended.
+pub fn keys_have_ended(serving: &Serving) -> bool {
+    let slot = source(serving).and_then(|source| source.slot());
+    slot.and_then(|slot| slot.expires()).is_some_and(|end| end <= ngx_time())
+}
+
 /// Counts an answer that was judged, once for each that S3 gave, and the connection that it came over.
 ///
 /// # Safety
@@ -97,6 +103,7 @@ pub unsafe fn report(
                 .filter(|_| matches!(status, 301 | 307 | 400)),
             skew: date.map(|date| now - date),
             lists: serving.autoindex.is_some(),
+            ended: shown.class == Class::Fault && keys_have_ended(serving),
             renews: source(serving).is_some_and(|source| source.is_fetched()),
             policy: &policy,
         };

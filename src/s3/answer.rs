@@ -142,6 +142,8 @@ pub struct Advice<'a> {
     pub lists: bool,
     /// Whether the keys renew themselves.
     pub renews: bool,
+    /// Whether such keys have ended.
+    pub ended: bool,
     /// What lets nginx in, for an answer that it does not.
     pub policy: &'a str,
 }
@@ -179,6 +181,9 @@ impl core::fmt::Display for Advice<'_> {
                 ": the server wants another signature; see \"s3_private_bucket_auth\""
             }
             Some(b"SlowDown") => ": S3 gets too many requests; cache more of them",
+            None | Some(b"AccessDenied") if self.ended => {
+                ": the keys have ended; see \"s3_private_bucket_credentials\""
+            }
             Some(b"AccessDenied") if self.lists => {
                 return write!(
                     f,
@@ -379,6 +384,9 @@ mod tests {
             let (code, region, skew) = (Some(code.as_bytes()), None, None);
             Advice { code, region, skew, renews, ..Advice::default() }.to_string()
         };
+        let code = Some(&b"AccessDenied"[..]);
+        let ended = Advice { code, ended: true, ..Advice::default() }.to_string();
+        assert_eq!(ended, ": the keys have ended; see \"s3_private_bucket_credentials\"");
         for code in ["ExpiredToken", "InvalidAccessKeyId"] {
             let anew = ": the keys are fetched anew; see \"s3_private_bucket_credentials\"";
             assert_eq!((of_keys(code, true) == anew, of_keys(code, false) == anew), (true, false));
