@@ -442,7 +442,7 @@ mod tests {
 
     /// The order of elements, white space and escapes of each server, and what is to be read of it. None but
     /// SeaweedFS's are recorded: the others are written after the documentation or the source that is named.
-    const DIALECTS: [(&str, &str, &str, &str); 10] = [
+    const DIALECTS: [(&str, &str, &str, &str); 13] = [
         // AWS: the response syntax and examples of ListObjectsV2 in the Amazon S3 API Reference, with prefix and
         // delimiter, in one line as it is sent.
         (
@@ -466,15 +466,22 @@ mod tests {
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>b</Name><Prefix></Prefix><KeyCount>2</KeyCount><MaxKeys>1000</MaxKeys><Delimiter>/</Delimiter><IsTruncated>false</IsTruncated><Contents><Key>&#34;&gt;&#39;&#xA;</Key><LastModified>2024-02-29T23:59:59.999Z</LastModified><ETag>&#34;fba9dede5f27731c9771645a39863328&#34;</ETag><Size>5368709121</Size><Owner><ID>minio</ID><DisplayName>minio</DisplayName></Owner><StorageClass>STANDARD</StorageClass><UserMetadata><Key>not a key</Key><Size>9</Size></UserMetadata></Contents><CommonPrefixes><Prefix>d/</Prefix></CommonPrefixes></ListBucketResult>",
             "d/ \\\">\\\'\\n:5368709121@1709251199 next= dropped=0 there",
         ),
-        // Ceph: RGWListBucket_ObjStore_S3v2::send_response() in its src/rgw/rgw_rest_s3.cc, which was written anew
-        // several times. Here, the tokens come first and the folders before the files.
+        // Ceph 16.2.15, recorded: a first page and a last one. Folders come before files, tokens last; names are escaped,
+        // but for a line feed.
         (
             "p/",
             "",
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?><ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><NextContinuationToken>p/x.bin</NextContinuationToken><KeyCount>2</KeyCount><Name>b</Name><Prefix>p/</Prefix><MaxKeys>2</MaxKeys><Delimiter>/</Delimiter><IsTruncated>true</IsTruncated><CommonPrefixes><Prefix>p/d/</Prefix></CommonPrefixes><Contents><Key>p/x.bin</Key><LastModified>2023-05-01T10:00:00.123Z</LastModified><ETag>&quot;fba9dede5f27731c9771645a39863328&quot;</ETag><Size>7</Size><StorageClass>STANDARD</StorageClass><Type>Normal</Type></Contents></ListBucketResult>",
-            "d/ x.bin:7@1682935200 next=x.bin dropped=0 there",
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?><ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>b-example</Name><Prefix>p/</Prefix><MaxKeys>9</MaxKeys><Delimiter>/</Delimiter><IsTruncated>true</IsTruncated><CommonPrefixes><Prefix>p/d-e/</Prefix></CommonPrefixes><CommonPrefixes><Prefix>p/d/</Prefix></CommonPrefixes><Contents><Key>p/</Key><LastModified>2026-11-26T07:25:52.133Z</LastModified><ETag>&quot;d41d8cd98f00b204e9800998ecf8427e&quot;</ETag><Size>0</Size><StorageClass>STANDARD</StorageClass><Type>Normal</Type></Contents><Contents><Key>p/&quot;&gt;&lt;script&gt;</Key><LastModified>2026-11-26T07:25:52.140Z</LastModified><ETag>&quot;9dd4e461268c8034f5c8564e155c67a6&quot;</ETag><Size>1</Size><StorageClass>STANDARD</StorageClass><Type>Normal</Type></Contents><Contents><Key>p/%41</Key><LastModified>2026-11-26T07:25:52.146Z</LastModified><ETag>&quot;9dd4e461268c8034f5c8564e155c67a6&quot;</ETag><Size>1</Size><StorageClass>STANDARD</StorageClass><Type>Normal</Type></Contents><Contents><Key>p/a b</Key><LastModified>2026-11-26T07:25:52.157Z</LastModified><ETag>&quot;9dd4e461268c8034f5c8564e155c67a6&quot;</ETag><Size>1</Size><StorageClass>STANDARD</StorageClass><Type>Normal</Type></Contents><Contents><Key>p/a&amp;b</Key><LastModified>2026-11-26T07:25:52.165Z</LastModified><ETag>&quot;9dd4e461268c8034f5c8564e155c67a6&quot;</ETag><Size>1</Size><StorageClass>STANDARD</StorageClass><Type>Normal</Type></Contents><Contents><Key>p/a+b</Key><LastModified>2026-11-26T07:25:52.175Z</LastModified><ETag>&quot;9dd4e461268c8034f5c8564e155c67a6&quot;</ETag><Size>1</Size><StorageClass>STANDARD</StorageClass><Type>Normal</Type></Contents><Contents><Key>p/ctl&#x01;</Key><LastModified>2026-11-26T07:25:52.182Z</LastModified><ETag>&quot;9dd4e461268c8034f5c8564e155c67a6&quot;</ETag><Size>1</Size><StorageClass>STANDARD</StorageClass><Type>Normal</Type></Contents><NextContinuationToken>p/d/</NextContinuationToken><KeyCount>9</KeyCount></ListBucketResult>",
+            "d/ d-e/ \\\"><script>:1@1795677952 %41:1@1795677952 a b:1@1795677952 a&b:1@1795677952 a+b:1@1795677952 ctl\\x01:1@1795677952 next=d/ dropped=0 there",
         ),
-        // Ceph, by another version of it: the folders last, with what belongs to the page inside of each.
+        (
+            "p/",
+            "d/",
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?><ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>b-example</Name><Prefix>p/</Prefix><MaxKeys>1000</MaxKeys><Delimiter>/</Delimiter><IsTruncated>false</IsTruncated><Contents><Key>p/nl\nx</Key><LastModified>2026-11-26T07:25:52.262Z</LastModified><ETag>&quot;9dd4e461268c8034f5c8564e155c67a6&quot;</ETag><Size>1</Size><StorageClass>STANDARD</StorageClass><Type>Normal</Type></Contents><Contents><Key>p/x&apos;y</Key><LastModified>2026-11-26T07:25:52.271Z</LastModified><ETag>&quot;9dd4e461268c8034f5c8564e155c67a6&quot;</ETag><Size>1</Size><StorageClass>STANDARD</StorageClass><Type>Normal</Type></Contents><Contents><Key>p/\u{e4}</Key><LastModified>2026-11-26T07:25:52.279Z</LastModified><ETag>&quot;9dd4e461268c8034f5c8564e155c67a6&quot;</ETag><Size>1</Size><StorageClass>STANDARD</StorageClass><Type>Normal</Type></Contents><KeyCount>3</KeyCount><StartAfter>p/d/\u{10ffff}</StartAfter></ListBucketResult>",
+            "nl\\nx:1@1795677952 x\\'y:1@1795677952 \\xc3\\xa4:1@1795677952 next= dropped=0 there",
+        ),
+        // Ceph, by other versions of RGWListBucket_ObjStore_S3v2::send_response() in its src/rgw/rgw_rest_s3.cc, which was
+        // written anew several times: the folders last, with what belongs to the page inside of each.
         (
             "",
             "c",
@@ -501,6 +508,20 @@ mod tests {
             "d/",
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>b-example</Name><Prefix>p/</Prefix><MaxKeys>1000</MaxKeys><Delimiter>/</Delimiter><IsTruncated>false</IsTruncated><Contents><Key>p/z&#39;&lt;&gt;&#34;</Key><ETag>&#34;9dd4e461268c8034f5c8564e155c67a6&#34;</ETag><Size>1</Size><StorageClass>STANDARD</StorageClass><LastModified>2026-11-26T04:35:11Z</LastModified></Contents><CommonPrefixes><Prefix>p/d-e/</Prefix></CommonPrefixes><KeyCount>2</KeyCount><StartAfter>p/d/\u{10ffff}</StartAfter></ListBucketResult>",
             "d-e/ z\\'<>\\\":1@1795667711 next= dropped=0 there",
+        ),
+        // moto 5.2.5, recorded likewise. IsTruncated comes first, folders behind files, tokens that are no name last; a control
+        // byte is sent as it is.
+        (
+            "p/",
+            "",
+            "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><IsTruncated>true</IsTruncated><Contents><Key>p/</Key><LastModified>2026-11-26T07:25:54.000Z</LastModified><ETag>\"d41d8cd98f00b204e9800998ecf8427e\"</ETag><Size>0</Size><StorageClass>STANDARD</StorageClass></Contents><Contents><Key>p/\"&gt;&lt;script&gt;</Key><LastModified>2026-11-26T07:25:54.000Z</LastModified><ETag>\"9dd4e461268c8034f5c8564e155c67a6\"</ETag><Size>1</Size><StorageClass>STANDARD</StorageClass></Contents><Contents><Key>p/%41</Key><LastModified>2026-11-26T07:25:54.000Z</LastModified><ETag>\"9dd4e461268c8034f5c8564e155c67a6\"</ETag><Size>1</Size><StorageClass>STANDARD</StorageClass></Contents><Contents><Key>p/a b</Key><LastModified>2026-11-26T07:25:54.000Z</LastModified><ETag>\"9dd4e461268c8034f5c8564e155c67a6\"</ETag><Size>1</Size><StorageClass>STANDARD</StorageClass></Contents><Contents><Key>p/a&amp;b</Key><LastModified>2026-11-26T07:25:54.000Z</LastModified><ETag>\"9dd4e461268c8034f5c8564e155c67a6\"</ETag><Size>1</Size><StorageClass>STANDARD</StorageClass></Contents><Contents><Key>p/a+b</Key><LastModified>2026-11-26T07:25:54.000Z</LastModified><ETag>\"9dd4e461268c8034f5c8564e155c67a6\"</ETag><Size>1</Size><StorageClass>STANDARD</StorageClass></Contents><Contents><Key>p/ctl\u{1}</Key><LastModified>2026-11-26T07:25:54.000Z</LastModified><ETag>\"9dd4e461268c8034f5c8564e155c67a6\"</ETag><Size>1</Size><StorageClass>STANDARD</StorageClass></Contents><Name>b-example</Name><Prefix>p/</Prefix><Delimiter>/</Delimiter><MaxKeys>9</MaxKeys><CommonPrefixes><Prefix>p/d-e/</Prefix></CommonPrefixes><CommonPrefixes><Prefix>p/d/</Prefix></CommonPrefixes><KeyCount>9</KeyCount><NextContinuationToken>9406c58df6a9d4bf55ebfdf01c07fadd</NextContinuationToken></ListBucketResult>",
+            "d/ d-e/ \\\"><script>:1@1795677954 %41:1@1795677954 a b:1@1795677954 a&b:1@1795677954 a+b:1@1795677954 ctl\\x01:1@1795677954 next=d/ dropped=0 there",
+        ),
+        (
+            "p/",
+            "d/",
+            "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><IsTruncated>false</IsTruncated><Contents><Key>p/x'y</Key><LastModified>2026-11-26T07:25:54.000Z</LastModified><ETag>\"9dd4e461268c8034f5c8564e155c67a6\"</ETag><Size>1</Size><StorageClass>STANDARD</StorageClass></Contents><Contents><Key>p/\u{e4}</Key><LastModified>2026-11-26T07:25:54.000Z</LastModified><ETag>\"9dd4e461268c8034f5c8564e155c67a6\"</ETag><Size>1</Size><StorageClass>STANDARD</StorageClass></Contents><Name>b-example</Name><Prefix>p/</Prefix><Delimiter>/</Delimiter><MaxKeys>1000</MaxKeys><KeyCount>2</KeyCount><StartAfter>p/d/\u{10ffff}</StartAfter></ListBucketResult>",
+            "x\\'y:1@1795677954 \\xc3\\xa4:1@1795677954 next= dropped=0 there",
         ),
         // Garage: ListBucketResult in its src/api/s3/xml.rs (at 4629ee25f729, 2025), in the order of its fields; the
         // folder that start-after names comes again.
