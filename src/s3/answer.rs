@@ -108,7 +108,8 @@ pub fn verdict(status: u16, code: Option<&[u8]>, carries: bool) -> Option<Verdic
         | (404 | 410, _)
         // What S3 says of a missing key to those who may not list the bucket.
         | (403, None | Some(b"AccessDenied"))
-        | (400, Some(b"KeyTooLongError"))
+        // No object can have that name; Ceph's and MinIO's words for it come second and third.
+        | (400, Some(b"KeyTooLongError" | b"InvalidObjectName" | b"XMinioInvalidObjectName"))
         // A delete marker that was asked for by its version.
         | (405, _) => show(404, Class::Missing),
         _ => show(502, Class::Fault),
@@ -296,6 +297,8 @@ mod tests {
             (403, "RequestTimeTooSkewed", Some((502, Fault))),
             (403, "InvalidObjectState", Some((502, Fault))),
             (400, "KeyTooLongError", Some((404, Missing))),
+            (400, "InvalidObjectName", Some((404, Missing))),
+            (400, "XMinioInvalidObjectName", Some((404, Missing))),
             (400, "ExpiredToken", Some((502, Fault))),
             (400, "", Some((502, Fault))),
             (400, "InvalidURI", Some((400, Client))),

@@ -216,6 +216,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::s3::answer::verdict;
 
     fn code(wire: &[u8], framing: Framing) -> Option<String> {
         let code = ErrorBody::new(wire, framing).code?;
@@ -295,6 +296,45 @@ mod tests {
             let seen = ErrorBody::new(body.as_bytes(), framing);
             assert_eq!(seen.is_coming(), is_coming, "{body} {framing:?}");
             assert_eq!(seen.is_unknown(framing), is_unknown, "{body} {framing:?}");
+        }
+    }
+
+    /// Errors as servers send them: the status, the body, its code, and what a client gets.
+    const RECORDED: [(u16, &str, &str, u16); 17] = [
+        // SeaweedFS 4.48.
+        (404, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>NoSuchKey</Code><Message>The specified key does not exist.</Message><Resource>/b-example/nokey</Resource><RequestId>18EB89194BAEBAF4F26F9DA3</RequestId><Key>nokey</Key><BucketName>b-example</BucketName></Error>", "NoSuchKey", 404),
+        (403, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>SignatureDoesNotMatch</Code><Message>The request signature we calculated does not match the signature you provided. Check your key and signing method.</Message><Resource>/b-example/blob</Resource><RequestId>18EB89194BE6CA015720D390</RequestId><Key>blob</Key><BucketName>b-example</BucketName></Error>", "SignatureDoesNotMatch", 502),
+        (403, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>InvalidAccessKeyId</Code><Message>The access key ID you provided does not exist in our records.</Message><Resource>/b-example/blob</Resource><RequestId>18EB89194BFBEB0D67A6FE11</RequestId><Key>blob</Key><BucketName>b-example</BucketName></Error>", "InvalidAccessKeyId", 502),
+        (404, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>NoSuchBucket</Code><Message>The specified bucket does not exist</Message><Resource>/no-bucket/blob</Resource><RequestId>18EB89194C0FDDEFC56035C4</RequestId><Key>blob</Key><BucketName>no-bucket</BucketName></Error>", "NoSuchBucket", 502),
+        (416, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>InvalidRange</Code><Message>The requested range is not satisfiable</Message><Resource>/b-example/blob</Resource><RequestId>18EB89194C74B8D1BEB0CEF5</RequestId><Key>blob</Key><BucketName>b-example</BucketName></Error>", "InvalidRange", 416),
+        (403, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>RequestTimeTooSkewed</Code><Message>The difference between the request time and the server&#39;s time is too large.</Message><Resource>/b-example/blob</Resource><RequestId>18EB89194CAFBAAE8B582B9C</RequestId><Key>blob</Key><BucketName>b-example</BucketName></Error>", "RequestTimeTooSkewed", 502),
+        // Ceph 16.2.15, and the same of 18.2.7.
+        (404, "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>NoSuchKey</Code><Message></Message><BucketName>b-example</BucketName><RequestId>tx00000664768fc1b5efdff-006b07dca7-100e-default</RequestId><HostId>100e-default-default</HostId></Error>", "NoSuchKey", 404),
+        (404, "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>NoSuchBucket</Code><Message></Message><BucketName>no-bucket</BucketName><RequestId>tx000002c365f3e9a753436-006b07dca7-100e-default</RequestId><HostId>100e-default-default</HostId></Error>", "NoSuchBucket", 502),
+        (416, "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>InvalidRange</Code><Message></Message><BucketName>b-example</BucketName><RequestId>tx000005781802d9007b601-006b07dca7-100e-default</RequestId><HostId>100e-default-default</HostId></Error>", "InvalidRange", 416),
+        (403, "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>RequestTimeTooSkewed</Code><Message></Message><RequestId>tx0000058d8e47a2b9e1ca4-006b07dca7-100e-default</RequestId><HostId>100e-default-default</HostId></Error>", "RequestTimeTooSkewed", 502),
+        (400, "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>InvalidObjectName</Code><Message></Message><BucketName>b-example</BucketName><RequestId>tx00000dc8e025bec453550-006b07dca7-100e-default</RequestId><HostId>100e-default-default</HostId></Error>", "InvalidObjectName", 404),
+        // The same for wrong keys, without rgw_s3_auth_use_sts and with it.
+        (403, "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>SignatureDoesNotMatch</Code><Message></Message><RequestId>tx00000ea6b1a51917112a5-006b07dce7-1029-default</RequestId><HostId>1029-default-default</HostId></Error>", "SignatureDoesNotMatch", 502),
+        (403, "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>InvalidAccessKeyId</Code><Message></Message><RequestId>tx000003d22a6f8e77670fb-006b07dce7-1029-default</RequestId><HostId>1029-default-default</HostId></Error>", "InvalidAccessKeyId", 502),
+        (403, "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>AccessDenied</Code><Message></Message><RequestId>tx0000022ae3cbf2f73f314-006b07dca7-100e-default</RequestId><HostId>100e-default-default</HostId></Error>", "AccessDenied", 404),
+        // moto 5.2.5, which verifies no signature.
+        (404, "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<Error><Code>NoSuchKey</Code><Message>The specified key does not exist.</Message><Key>nokey</Key><RequestId>YLO3QT4uovGX5X1K5yJJUk1TQDc7WjdD8rAw0UNfL6xA5t813CfL</RequestId><HostId>9Gjjt1m+cjU4OPvX9O9/8RuvnG41MRb/18Oux2o5H5MY7ISNTlXN+Dz9IG62/ILVxhAGI0qyPfg=</HostId></Error>", "NoSuchKey", 404),
+        (404, "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<Error><Code>NoSuchBucket</Code><Message>The specified bucket does not exist</Message><BucketName>no-bucket</BucketName><RequestId>elgaRfIbMFlovbvSguaErICBvAVdg4t6KkyCpLCeKUISC69ECTpv</RequestId><HostId>9Gjjt1m+cjU4OPvX9O9/8RuvnG41MRb/18Oux2o5H5MY7ISNTlXN+Dz9IG62/ILVxhAGI0qyPfg=</HostId></Error>", "NoSuchBucket", 502),
+        (416, "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<Error><Code>InvalidRange</Code><Message>The requested range is not satisfiable</Message><ActualObjectSize>300000</ActualObjectSize><RangeRequested>bytes=400000-</RangeRequested><RequestId>request-id</RequestId><HostId>9Gjjt1m+cjU4OPvX9O9/8RuvnG41MRb/18Oux2o5H5MY7ISNTlXN+Dz9IG62/ILVxhAGI0qyPfg=</HostId></Error>", "InvalidRange", 416),
+    ];
+
+    #[test]
+    fn errors_of_servers_are_read_wherever_they_are_cut() {
+        for (status, body, expected, shown) in RECORDED {
+            let there = body.find("</Code>").unwrap() + "</Code>".len();
+            for cut in 0..=body.len() {
+                let wire = &body.as_bytes()[..cut];
+                let found = code(wire, Framing::Length(body.len()));
+                assert_eq!(found.as_deref(), (cut >= there).then_some(expected), "{body}");
+            }
+            let verdict = verdict(status, Some(expected.as_bytes()), false);
+            assert_eq!(verdict.map(|v| v.status), Some(shown), "{body}");
         }
     }
 
