@@ -300,7 +300,7 @@ mod tests {
     }
 
     /// Errors as servers send them: the status, the body, its code, and what a client gets.
-    const RECORDED: [(u16, &str, &str, u16); 17] = [
+    const RECORDED: [(u16, &str, &str, u16); 23] = [
         // SeaweedFS 4.48.
         (404, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>NoSuchKey</Code><Message>The specified key does not exist.</Message><Resource>/b-example/nokey</Resource><RequestId>18EB89194BAEBAF4F26F9DA3</RequestId><Key>nokey</Key><BucketName>b-example</BucketName></Error>", "NoSuchKey", 404),
         (403, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>SignatureDoesNotMatch</Code><Message>The request signature we calculated does not match the signature you provided. Check your key and signing method.</Message><Resource>/b-example/blob</Resource><RequestId>18EB89194BE6CA015720D390</RequestId><Key>blob</Key><BucketName>b-example</BucketName></Error>", "SignatureDoesNotMatch", 502),
@@ -318,6 +318,13 @@ mod tests {
         (403, "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>SignatureDoesNotMatch</Code><Message></Message><RequestId>tx00000ea6b1a51917112a5-006b07dce7-1029-default</RequestId><HostId>1029-default-default</HostId></Error>", "SignatureDoesNotMatch", 502),
         (403, "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>InvalidAccessKeyId</Code><Message></Message><RequestId>tx000003d22a6f8e77670fb-006b07dce7-1029-default</RequestId><HostId>1029-default-default</HostId></Error>", "InvalidAccessKeyId", 502),
         (403, "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>AccessDenied</Code><Message></Message><RequestId>tx0000022ae3cbf2f73f314-006b07dca7-100e-default</RequestId><HostId>100e-default-default</HostId></Error>", "AccessDenied", 404),
+        // Garage 2.5.0; wrong keys are denied like objects, and a wrong clock is an invalid request.
+        (404, "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>NoSuchKey</Code><Message>Key not found</Message><Resource>/b-example/nokey</Resource><Region>garage</Region></Error>", "NoSuchKey", 404),
+        (403, "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>AccessDenied</Code><Message>Forbidden: Invalid signature</Message><Resource>/b-example/blob</Resource><Region>garage</Region></Error>", "AccessDenied", 404),
+        (403, "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>AccessDenied</Code><Message>Forbidden: No such key: GKnokeynokeynokey000</Message><Resource>/b-example/blob</Resource><Region>garage</Region></Error>", "AccessDenied", 404),
+        (404, "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>NoSuchBucket</Code><Message>Bucket not found: no-bucket</Message><Resource>/no-bucket/blob</Resource><Region>garage</Region></Error>", "NoSuchBucket", 502),
+        (416, "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>InvalidRange</Code><Message>Invalid HTTP range: (NoOverlap, 300000)</Message><Resource>/b-example/blob</Resource><Region>garage</Region></Error>", "InvalidRange", 416),
+        (400, "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>InvalidRequest</Code><Message>Bad request: Date is too old</Message><Resource>/b-example/blob</Resource><Region>garage</Region></Error>", "InvalidRequest", 502),
         // moto 5.2.5, which verifies no signature.
         (404, "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<Error><Code>NoSuchKey</Code><Message>The specified key does not exist.</Message><Key>nokey</Key><RequestId>YLO3QT4uovGX5X1K5yJJUk1TQDc7WjdD8rAw0UNfL6xA5t813CfL</RequestId><HostId>9Gjjt1m+cjU4OPvX9O9/8RuvnG41MRb/18Oux2o5H5MY7ISNTlXN+Dz9IG62/ILVxhAGI0qyPfg=</HostId></Error>", "NoSuchKey", 404),
         (404, "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<Error><Code>NoSuchBucket</Code><Message>The specified bucket does not exist</Message><BucketName>no-bucket</BucketName><RequestId>elgaRfIbMFlovbvSguaErICBvAVdg4t6KkyCpLCeKUISC69ECTpv</RequestId><HostId>9Gjjt1m+cjU4OPvX9O9/8RuvnG41MRb/18Oux2o5H5MY7ISNTlXN+Dz9IG62/ILVxhAGI0qyPfg=</HostId></Error>", "NoSuchBucket", 502),
