@@ -106,6 +106,7 @@ pub unsafe fn report(
             ended: shown.class == Class::Fault && keys_have_ended(serving),
             renews: source(serving).is_some_and(|source| source.is_fetched()),
             policy: &policy,
+            is_vague: serving.signing.is_some() && !serving.is_aws,
         };
         let what = match code {
             Some(code) => code.escape_ascii().to_string(),

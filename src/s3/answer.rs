@@ -147,6 +147,25 @@ pub struct Advice<'a> {
     pub ended: bool,
     /// What lets nginx in, for an answer that it does not.
     pub policy: &'a str,
+    /// Whether the server may deny a wrong key what it denies a right one.
+    pub is_vague: bool,
+}
+
+impl Advice<'_> {
+    fn denied(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let policy = self.policy;
+        match self.lists {
+            true => write!(
+                f,
+                ": to list the bucket, {policy} has to allow s3:ListBucket for this prefix"
+            )?,
+            false => write!(f, ": the object does not exist, or {policy} does not let nginx in")?,
+        }
+        f.write_str(match self.is_vague {
+            true => "; some servers say so of a wrong key too",
+            false => "",
+        })
+    }
 }
 
 impl core::fmt::Display for Advice<'_> {
@@ -185,20 +204,7 @@ impl core::fmt::Display for Advice<'_> {
             None | Some(b"AccessDenied") if self.ended => {
                 ": the keys have ended; see \"s3_private_bucket_credentials\""
             }
-            Some(b"AccessDenied") if self.lists => {
-                return write!(
-                    f,
-                    ": to list the bucket, {} has to allow s3:ListBucket for this prefix",
-                    self.policy
-                )
-            }
-            Some(b"AccessDenied") => {
-                return write!(
-                    f,
-                    ": the object does not exist, or {} does not let nginx in",
-                    self.policy
-                )
-            }
+            Some(b"AccessDenied") => return self.denied(f),
             Some(b"RequestTimeTooSkewed") => {
                 f.write_str(": the clock of this machine is wrong")?;
                 return match self.skew {
@@ -382,6 +388,9 @@ mod tests {
         assert_eq!(text("RequestTimeTooSkewed", None, None), skewed);
         let denied = ": the object does not exist, or the policy does not let nginx in";
         assert_eq!(text("AccessDenied", None, None), denied);
+        let (code, policy) = (Some(&b"AccessDenied"[..]), "the policy");
+        let vague = Advice { code, policy, is_vague: true, ..Advice::default() }.to_string();
+        assert_eq!(vague, format!("{denied}; some servers say so of a wrong key too"));
         assert_eq!(text("NoSuchKey", None, None), "");
         let of_keys = |code: &'static str, renews| {
             let (code, region, skew) = (Some(code.as_bytes()), None, None);
