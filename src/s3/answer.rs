@@ -1,7 +1,7 @@
 //! What S3 answers, and what of it clients see.
 
 /// Returns whether a response header is kept from clients: one of those that only S3 servers send (Amazon's,
-/// and those of Ceph's RADOS gateway, Google, MinIO and SeaweedFS), that speak of S3's host as if it were the site's
+/// and those of Ceph's RADOS gateway, Google, MinIO, SeaweedFS and Swift), that speak of S3's host as if it were the site's
 /// (`Alt-Svc`, `Strict-Transport-Security`, ...), that steer nginx, or by which whoever can write an object would act for
 /// the site; unless a pattern of `pass` names it (see [`is_named`]).
 #[inline]
@@ -32,6 +32,8 @@ fn is_hidden_behind(first: u8, name: &[u8], pass: &[Box<[u8]>]) -> bool {
             b"x-goog-*",
             b"x-guploader-*",
             b"x-accel-*",
+            b"x-openstack-*",
+            b"x-trans-id",
         ],
         b's' => &[b"seaweed-*", b"set-cookie", b"strict-transport-security"],
         b'r' => &[b"refresh", b"report-to", b"reporting-endpoints"],
@@ -263,6 +265,8 @@ mod tests {
             ("Refresh", true),
             ("WWW-Authenticate", true),
             ("X-Goog-Hash", true),
+            ("X-Openstack-Request-Id", true),
+            ("X-Trans-Id", true),
             ("x-guploader-uploadid", true),
             ("Alt-Svc", true),
             ("alt-svc-2", false),

@@ -442,7 +442,7 @@ mod tests {
 
     /// The order of elements, white space and escapes of each server, and what is to be read of it: recorded, but
     /// for those that are written after the documentation or the source that is named.
-    const DIALECTS: [(&str, &str, &str, &str); 14] = [
+    const DIALECTS: [(&str, &str, &str, &str); 16] = [
         // AWS: the response syntax and examples of ListObjectsV2 in the Amazon S3 API Reference, with prefix and
         // delimiter, in one line as it is sent.
         (
@@ -535,6 +535,19 @@ mod tests {
             "d/",
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?><ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>b-example</Name><Prefix>p/</Prefix><StartAfter>p/d/\u{10ffff}</StartAfter><KeyCount>3</KeyCount><MaxKeys>1000</MaxKeys><Delimiter>/</Delimiter><IsTruncated>false</IsTruncated><Contents><Key>p/nl\nx</Key><LastModified>2026-11-26T07:55:32.595Z</LastModified><ETag>&quot;9dd4e461268c8034f5c8564e155c67a6&quot;</ETag><Size>1</Size><StorageClass>STANDARD</StorageClass></Contents><Contents><Key>p/x&apos;y</Key><LastModified>2026-11-26T07:55:32.599Z</LastModified><ETag>&quot;9dd4e461268c8034f5c8564e155c67a6&quot;</ETag><Size>1</Size><StorageClass>STANDARD</StorageClass></Contents><Contents><Key>p/\u{e4}</Key><LastModified>2026-11-26T07:55:32.604Z</LastModified><ETag>&quot;9dd4e461268c8034f5c8564e155c67a6&quot;</ETag><Size>1</Size><StorageClass>STANDARD</StorageClass></Contents></ListBucketResult>",
             "nl\\nx:1@1795679732 x\\'y:1@1795679732 \\xc3\\xa4:1@1795679732 next= dropped=0 there",
+        ),
+        // OpenStack Swift 2.30.1, recorded likewise: tokens first, folders among the files that they come between.
+        (
+            "p/",
+            "",
+            "<?xml version='1.0' encoding='UTF-8'?>\n<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>b-example</Name><Prefix>p/</Prefix><NextContinuationToken>cC9kLw==</NextContinuationToken><KeyCount>8</KeyCount><MaxKeys>8</MaxKeys><Delimiter>/</Delimiter><IsTruncated>true</IsTruncated><Contents><Key>p/</Key><LastModified>2026-11-26T08:08:09.000Z</LastModified><ETag>\"d41d8cd98f00b204e9800998ecf8427e\"</ETag><Size>0</Size><StorageClass>STANDARD</StorageClass></Contents><Contents><Key>p/\"&gt;&lt;script&gt;</Key><LastModified>2026-11-26T08:08:09.000Z</LastModified><ETag>\"9dd4e461268c8034f5c8564e155c67a6\"</ETag><Size>1</Size><StorageClass>STANDARD</StorageClass></Contents><Contents><Key>p/%41</Key><LastModified>2026-11-26T08:08:09.000Z</LastModified><ETag>\"9dd4e461268c8034f5c8564e155c67a6\"</ETag><Size>1</Size><StorageClass>STANDARD</StorageClass></Contents><Contents><Key>p/a b</Key><LastModified>2026-11-26T08:08:09.000Z</LastModified><ETag>\"9dd4e461268c8034f5c8564e155c67a6\"</ETag><Size>1</Size><StorageClass>STANDARD</StorageClass></Contents><Contents><Key>p/a&amp;b</Key><LastModified>2026-11-26T08:08:09.000Z</LastModified><ETag>\"9dd4e461268c8034f5c8564e155c67a6\"</ETag><Size>1</Size><StorageClass>STANDARD</StorageClass></Contents><Contents><Key>p/a+b</Key><LastModified>2026-11-26T08:08:09.000Z</LastModified><ETag>\"9dd4e461268c8034f5c8564e155c67a6\"</ETag><Size>1</Size><StorageClass>STANDARD</StorageClass></Contents><CommonPrefixes><Prefix>p/d-e/</Prefix></CommonPrefixes><CommonPrefixes><Prefix>p/d/</Prefix></CommonPrefixes></ListBucketResult>",
+            "d/ d-e/ \\\"><script>:1@1795680489 %41:1@1795680489 a b:1@1795680489 a&b:1@1795680489 a+b:1@1795680489 next=d/ dropped=0 there",
+        ),
+        (
+            "p/",
+            "d/",
+            "<?xml version='1.0' encoding='UTF-8'?>\n<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>b-example</Name><Prefix>p/</Prefix><StartAfter>p/d/\u{10ffff}</StartAfter><KeyCount>3</KeyCount><MaxKeys>1000</MaxKeys><Delimiter>/</Delimiter><IsTruncated>false</IsTruncated><Contents><Key>p/nl\nx</Key><LastModified>2026-11-26T08:08:09.000Z</LastModified><ETag>\"9dd4e461268c8034f5c8564e155c67a6\"</ETag><Size>1</Size><StorageClass>STANDARD</StorageClass></Contents><Contents><Key>p/x'y</Key><LastModified>2026-11-26T08:08:09.000Z</LastModified><ETag>\"9dd4e461268c8034f5c8564e155c67a6\"</ETag><Size>1</Size><StorageClass>STANDARD</StorageClass></Contents><Contents><Key>p/\u{e4}</Key><LastModified>2026-11-26T08:08:09.000Z</LastModified><ETag>\"9dd4e461268c8034f5c8564e155c67a6\"</ETag><Size>1</Size><StorageClass>STANDARD</StorageClass></Contents></ListBucketResult>",
+            "nl\\nx:1@1795680489 x\\'y:1@1795680489 \\xc3\\xa4:1@1795680489 next= dropped=0 there",
         ),
         // What no server sends and XML allows: indented, with prefixes, comments and CDATA; several folders
         // in one element, as older documentation has it.
