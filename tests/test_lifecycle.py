@@ -140,7 +140,7 @@ def test_a_request_that_waits_over_a_reload(tmp_path, imds, s3):
         threads = [threading.Thread(target=lambda: statuses.append(n.get("/a").status)) for _ in range(5)]
         for thread in threads:
             thread.start()
-        (old,) = n.workers()
+        (old,) = wait_until(n.workers, "a worker")
         wait_until(lambda: imds.server.connections >= 1 and len(connected(n)) >= 5, "requests that wait")
         os.kill(n.process.pid, signal.SIGHUP)
         wait_until(lambda: imds.server.connections >= 2, "a question of a new worker")
@@ -237,7 +237,7 @@ def test_the_worker_that_asks_is_killed_again_and_again(tmp_path, imds, s3):
         for _ in range(5):
             asks = lambda: set(re.findall(r"(\d+)#\d+: s3_private_bucket: credentials", n.error_log()))  # noqa: E731
             (worker,) = wait_until(lambda: asks() - seen, "the worker that asks")
-            assert len(n.workers()) == 4
+            wait_until(lambda: len(n.workers()) == 4, "four workers")
             seen.add(worker)
             # Whatever it is doing: it shows other keys every second.
             os.kill(int(worker), signal.SIGKILL)

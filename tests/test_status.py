@@ -207,7 +207,7 @@ def test_workers_add_up(tmp_path, secret):
 
 def shared(n):
     """How much memory the worker shares, in bytes."""
-    (worker,) = n.workers()
+    (worker,) = wait_until(n.workers, "a worker")
     lines = open(f"/proc/{worker}/maps").read().splitlines()
     spans = [line.split()[0].split("-") for line in lines if "/dev/zero" in line]
     return sum(int(end, 16) - int(start, 16) for start, end in spans)

@@ -127,7 +127,7 @@ def test_faults(tmp_path, moody, s3, ca, quick, held):
     count = 200 if quick else 1000
     server, http = sources(tmp_path, moody, s3, ca, 10)
     with Nginx(tmp_path / "n", server, http) as n:
-        (worker,) = n.workers()
+        (worker,) = wait_until(n.workers, "a worker")
 
         def ask(fetches):
             """Requests go on while keys are fetched; they may be refused by whoever had none yet."""
