@@ -97,11 +97,12 @@ class Origin:
                     if s.session_reused and self.rejects_resumed:
                         return
                 self.open.add((s, host))
-                s.settimeout(self.idle)
                 with s.makefile("rb") as f:
                     for count in itertools.count(1):
                         if not self.one(s, f, number, count):
                             break
+                        # Not before: nginx may be slow with its first request.
+                        s.settimeout(self.idle)
         finally:
             s.close()
             self.open.discard((s, host))
