@@ -78,6 +78,10 @@ unsafe fn answer(r: *mut ngx_http_request_t, location: &Location, serving: &Serv
                 if let Some(array) = location.unconditional.filter(|_| !has_condition(r)) {
                     (*r).loc_conf = array;
                 }
+                if (*r).err_status != 0 {
+                    // The page of an error, which nginx sends with that status, and the slice module lets be then.
+                    (*r).headers_out.status = (*r).err_status;
+                }
                 let rc = (serving.proxy_handler)(r);
                 if rc == Status::NGX_DONE.into() {
                     watch(r, object);

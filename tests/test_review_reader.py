@@ -38,6 +38,29 @@ def test_the_page_of_an_error_is_a_whole_one(nginx, origin, condition, block):
     assert origin.last().get(condition[0]) == condition[1]
 
 
+@pytest.mark.parametrize("cache", ["", "proxy_cache z; proxy_cache_valid any 1h;"])
+@pytest.mark.parametrize("wanted", [None, "bytes=5-", "bytes=99-"])
+def test_the_page_of_an_error_has_no_slices(nginx, origin, tmp_path, cache, wanted):
+    """nginx would send the first, or that which the client wants of what is missing, and no other."""
+    origin.answer = found("/page.html")
+    n = nginx(f"""location / {{ s3_private_bucket example-bucket; slice 4; {cache} error_page 404 /page.html; }}
+        location /app/ {{ s3_private_bucket example-bucket; slice 4; {cache} error_page 404 =200 /app/page.html; }}
+        location /own/ {{ s3_private_bucket example-bucket; slice 4; {cache} error_page 404 = /page.html; }}""",
+        f"proxy_cache_path {tmp_path}/cache keys_zone=z:1m;")  # fmt: skip
+    headers = [("Range", wanted)] if wanted else []
+    targets = [("/none", 404), ("/app/route", 200)]
+    if cache and wanted:
+        # nginx answers ranges of a 200 that it stores.
+        targets.pop()
+    for _ in range(2):
+        for target, status in targets:
+            r = n.get(target, headers=headers)
+            assert (r.status, r.body, r.get("Content-Range")) == (status, b"0123456789", None)
+        # As an object it is in slices, whatever was stored of it.
+        assert n.get("/page.html").body == n.get("/own/route").body == b"0123456789"
+    assert "[error]" not in n.error_log()
+
+
 @pytest.mark.parametrize("condition", CONDITIONS[:3])
 def test_what_a_page_includes_is_whole(nginx, origin, tmp_path, condition):
     (tmp_path / "page.shtml").write_text('[<!--# include virtual="/m/part" -->]')
