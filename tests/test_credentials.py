@@ -355,6 +355,35 @@ def test_what_is_denied_to_keys_that_have_ended_is_not_missing(tmp_path, imds, s
         assert n.get("/a").body == b"keys 1", "what was stored is"
 
 
+def test_keys_that_had_ended_are_those_of_the_request(tmp_path, imds, s3):
+    """Not those that came while S3 answered."""
+    s3.code, imds.keys.life = "AccessDenied", 4
+    cache = f"proxy_cache_path {tmp_path}/cache keys_zone=c:1m; proxy_cache_valid any 1h;"
+    with Nginx(tmp_path / "n", **instance(imds, s3, location="proxy_cache c;", http=cache)) as n:
+        assert n.get("/a").body == b"keys 1"
+        s3.valid, asked, gate = set(), threading.Event(), threading.Event()
+        imds.faults = [(500, [], b"")] * 1000
+        wait_until(lambda: n.get(f"/{n.access_log().count(chr(10))}").status == 502, "the end of the keys")
+
+        def late(r):
+            answer = s3.answer(r)
+            if r.target.endswith("/late"):
+                asked.set()
+                gate.wait()
+            return answer
+
+        s3.server.answer, statuses = late, []
+        thread = threading.Thread(target=lambda: statuses.append(n.get("/late").status))
+        thread.start()
+        asked.wait()
+        imds.faults.clear()
+        imds.keys.number, imds.keys.life, s3.valid = 2, 3600, {2}
+        wait_until(lambda: n.get("/b").body == b"keys 2", "new keys")
+        gate.set()
+        thread.join()
+        assert statuses == [502] and n.get("/late").body == b"keys 2"
+
+
 def test_presigned_urls_follow_the_keys(tmp_path, imds, s3):
     imds.keys.life = 100
     location = "return 302 $s3_private_bucket_presigned_url;"

@@ -22,10 +22,9 @@ pub fn refuse_keys(serving: &Serving, version: u64) {
     }
 }
 
-/// Whether the keys are of those that are renewed, but were not, so that they have ended.
-pub fn keys_have_ended(serving: &Serving) -> bool {
-    let slot = source(serving).and_then(|source| source.slot());
-    slot.and_then(|slot| slot.expires()).is_some_and(|end| end <= ngx_time())
+/// Whether the keys that signed a request have ended, whatever others there are since.
+pub fn keys_have_ended(object: &Object) -> bool {
+    object.keys_end.is_some_and(|end| end <= ngx_time())
 }
 
 /// Counts an answer that was judged, once for each that S3 gave, and the connection that it came over.
@@ -103,7 +102,7 @@ pub unsafe fn report(
                 .filter(|_| matches!(status, 301 | 307 | 400)),
             skew: date.map(|date| now - date),
             lists: serving.autoindex.is_some(),
-            ended: shown.class == Class::Fault && keys_have_ended(serving),
+            ended: shown.class == Class::Fault && keys_have_ended(object),
             renews: source(serving).is_some_and(|source| source.is_fetched()),
             policy: &policy,
             is_vague: serving.signing.is_some() && !serving.is_aws,

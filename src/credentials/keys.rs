@@ -36,6 +36,11 @@ impl Keys {
         }
     }
 
+    /// When the keys of now end, in Unix seconds, if they do.
+    pub fn end(&self) -> Option<i64> {
+        self.source()?.slot()?.expires()
+    }
+
     /// Where the keys are from, if they are renewed.
     pub fn source(&self) -> Option<&Rc<Source>> {
         match self {

@@ -34,6 +34,8 @@ pub struct Object {
     pub cache_status: u32,
     /// The version of the keys that signed it; 0 for a key that stays.
     pub version: u64,
+    /// When these end, in Unix seconds, if they do.
+    pub keys_end: Option<i64>,
     /// What is known of S3's answer.
     pub answer: Answer,
 }
@@ -54,6 +56,7 @@ impl Object {
             is_refused: false,
             cache_status: 0,
             version: 0,
+            keys_end: None,
             answer: Answer::default(),
         }
     }

@@ -72,6 +72,7 @@ unsafe fn sign(
         signer.authorize(&ask, &stamp, out).ok()?;
         object.stamp = stamp;
         object.version = version;
+        object.keys_end = signing.keys.end();
         object.authorization.len = len;
     }
     if let Some(counter) = &serving.counter {
@@ -135,8 +136,7 @@ fn bucket_in_host<'a>(
 /// For how many seconds a presigned URL is valid: not longer than the keys. `None` when these have ended.
 fn presigned_expires(signing: &Signing) -> Option<Cow<'_, str>> {
     let wished = signing.presigned_expires;
-    let end = signing.keys.source().and_then(|source| source.slot()?.expires());
-    match end.map(|end| end.saturating_sub(ngx_time())) {
+    match signing.keys.end().map(|end| end.saturating_sub(ngx_time())) {
         Some(left) if left <= 0 => None,
         Some(left) if left < i64::from(wished) => Some(left.to_string().into()),
         _ => Some(signing.presigned_text.as_str().into()),
