@@ -26,6 +26,7 @@ pub mod proxy;
 pub mod readable;
 pub mod settings;
 pub mod signing;
+pub mod slices;
 pub mod source_error;
 pub mod sources;
 pub mod status;

@@ -360,6 +360,28 @@ def test_background_update(nginx, origin, tmp_path):
     assert second.headers == only(origin)
 
 
+@pytest.mark.parametrize("block", ["", "if ($request_method = GET) { add_header X-Cache $upstream_cache_status; }"])
+def test_slices_are_not_updated_in_the_background(nginx, origin, tmp_path, block):
+    """nginx would ask for the whole object, store it under another key, and send the old slices for ever."""
+    n = nginx(
+        f"""location /m/ {{
+            s3_private_bucket example-bucket; slice 16; {block} s3_private_bucket_autoindex json valid=1s;
+            proxy_cache z; proxy_cache_valid 200 206 1s;
+            proxy_cache_use_stale updating; proxy_cache_background_update on;
+            add_header X-Cache $upstream_cache_status;
+        }}""",
+        CACHE.format(tmp_path / "cache"),
+    )
+    bodies = [b"old and longer than a slice", b"new, and longer than a slice"]
+    for body in bodies:
+        origin.answer = lambda r, body=body: tiny_s3(r, body)
+        wait_until(lambda body=body: n.get("/m/a").body == body, body)
+    assert all(r.get("Range") for r in origin.requests)
+    # Folders are.
+    origin.answer = lambda r: (200, [], b"<ListBucketResult><Contents><Key>a</Key></Contents></ListBucketResult>")
+    wait_until(lambda: n.get("/m/").get("X-Cache") == "STALE", "a folder that is updated")
+
+
 def test_slices_need_two_lines(nginx, origin, tmp_path):
     body = bytes(range(256)) * 4096 * 3 + b"tail"
     origin.answer = lambda r: tiny_s3(r, body)

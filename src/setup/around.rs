@@ -4,9 +4,9 @@ use core::ffi::c_void;
 
 use ngx::ffi::{ngx_conf_t, ngx_uint_t};
 
-use super::conditions::slices;
 use super::error::SetupError;
 use super::proxy::Around;
+use super::slices::slices;
 use super::written::{footprint, upstream_part, Footprints};
 use crate::location::Shared;
 use crate::nginx::foreign::Foreign;

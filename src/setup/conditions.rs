@@ -4,6 +4,7 @@ use core::ffi::c_void;
 
 use ngx::ffi::{ngx_conf_t, ngx_http_max_module, ngx_str_t};
 
+use super::slices::slices;
 use super::written::{footprint, upstream_part, Footprints};
 use crate::nginx::foreign::{Foreign, ForeignError};
 use crate::nginx::pool::copy_array;
@@ -47,18 +48,5 @@ pub unsafe fn without_conditions(
         let copy = copy_array(cf, array, ngx_http_max_module)?;
         *copy.add(proxy.ctx_index()) = conf;
         Ok(Some(copy))
-    }
-}
-
-/// Whether `slice` is on in a location.
-///
-/// # Safety
-/// As for [`without_conditions`].
-pub unsafe fn slices(cf: *mut ngx_conf_t, array: *mut *mut c_void) -> bool {
-    // SAFETY: the module's command stores a size.
-    unsafe {
-        Foreign::find((*cf).cycle, c"ngx_http_slice_filter_module", "slice")
-            .and_then(|slice| slice.stored::<usize>(*array.add(slice.ctx_index()), "slice"))
-            .is_ok_and(|size| size > 0)
     }
 }

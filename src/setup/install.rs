@@ -20,10 +20,9 @@ use super::settings::{
     BucketSetting, Destination, Kind, Listings, LocationConf, MainConf, Pending, Settings, Work,
 };
 use super::signing::{share_keys, signing, whose};
-use super::sources;
 use super::status::share_counts;
-use super::tls;
 use super::written::{footprint, proxy_module, upstream_part, Written};
+use super::{slices, sources, tls};
 use crate::counts::counter::Counter;
 use crate::handler::handle;
 use crate::location::{Autoindex, Bucket, Host, Serving, Signing};
@@ -51,20 +50,21 @@ pub unsafe fn install(cf: *mut ngx_conf_t, main: &mut MainConf) -> Result<(), Se
         sources::check(cf, &mut main.work)
             .map_err(|(error, place)| logged(cf, error.into(), &place))?;
     }
-    let pending = mem::take(&mut main.work.pending);
+    let mut locations = mem::take(&mut main.work.pending);
     // Where no location serves a bucket, requests are not to notice that the module is loaded.
-    main.shared.serves = !pending.is_empty();
-    for mut pending in pending {
+    main.shared.serves = !locations.is_empty();
+    for pending in &mut locations {
         // SAFETY: what prepare() stored lives as long as the configuration; cf->ctx is put back.
         unsafe {
             let saved = mem::replace(&mut (*cf).ctx, ptr::addr_of_mut!(pending.ctx).cast());
-            let result = install_one(cf, main, &pending);
+            let result = install_one(cf, main, pending);
             (*cf).ctx = saved;
             result.map_err(|e| logged(cf, e, &(*pending.conf).settings.bucket.place()))?;
         }
     }
     // SAFETY: cf is as this function asks for, and the servers are its configuration's.
     unsafe {
+        slices::update_at_once(cf, locations.iter().map(|pending| pending.ctx.loc_conf))?;
         folders::add_named(cf, mem::take(&mut main.work.named))?;
         share_counts(cf, main)?;
         share_keys(cf, main).map_err(SetupError::from)
