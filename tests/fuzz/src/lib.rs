@@ -1,5 +1,9 @@
 //! The module's pure code, for the fuzzers in bin/.
 
+use std::mem::MaybeUninit;
+
+use object::Target;
+
 // Their items are public here only.
 #[allow(clippy::len_without_is_empty)]
 #[path = "../../../src/s3"]
@@ -50,6 +54,14 @@ pub use s3::{
 pub fn fields<const N: usize>(data: &[u8]) -> [&[u8]; N] {
     let mut fields = data.splitn(N, |&b| b == 0xff);
     std::array::from_fn(|_| fields.next().unwrap_or_default())
+}
+
+/// A request target as it is sent, whose length is exact.
+pub fn written(target: &Target) -> Vec<u8> {
+    let mut out = vec![MaybeUninit::new(0); target.len()];
+    assert_eq!(target.write(&mut out), out.len());
+    // SAFETY: all of it was there from the beginning.
+    out.into_iter().map(|b| unsafe { b.assume_init() }).collect()
 }
 
 /// Undoes UriEncode, strictly: every byte that is not unreserved is an escape in upper case.

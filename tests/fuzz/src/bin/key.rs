@@ -6,7 +6,7 @@ use fuzz::object::{decoded, key_in_uri, sorted_arguments, Key, KeyError, Target,
 use fuzz::redirect::{target, Paths};
 use fuzz::template::with_own_captures;
 use fuzz::version::is_same;
-use fuzz::{decode, fields};
+use fuzz::{decode, fields, written};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -98,8 +98,7 @@ fn write(key: &[u8], checked: Key, args: &[u8], names: &[u8]) {
     let pass_args = sorted_arguments(names);
     let bucket_in_path = Some(&b"bucket"[..]);
     let target = Target { bucket_in_path, key: checked, args, pass_args: &pass_args, own: &[] };
-    let mut out = vec![0; target.len()];
-    assert_eq!(target.write(&mut out), out.len());
+    let out = written(&target);
 
     let (path, query) = match out.iter().position(|&b| b == b'?') {
         Some(at) => (&out[..at], Some(&out[at + 1..])),

@@ -10,7 +10,7 @@ use fuzz::auth::sigv4::{Ask, Header, Method, Signer};
 use fuzz::endpoint::is_region;
 use fuzz::object::{decoded, sorted_arguments, Key, Target};
 use fuzz::own::{argument_fault, header_fault, header_value, is_argument_value};
-use fuzz::{decode, fields, time};
+use fuzz::{decode, fields, time, written};
 use hmac::{Hmac, KeyInit, Mac};
 use libfuzzer_sys::fuzz_target;
 use sha1::Sha1;
@@ -45,8 +45,7 @@ fuzz_target!(|data: &[u8]| {
     let own: Vec<_> = own_args.iter().map(|&(name, value)| (place(name), value)).collect();
     let Ok(key) = Key::new(key, true) else { return };
     let target = Target { bucket_in_path: None, key, args, pass_args: &pass_args, own: &own };
-    let mut written = vec![0; target.len()];
-    target.write(&mut written);
+    let written = written(&target);
     let sent: Vec<_> = arguments(split(&written).1).collect();
     for (name, value) in own_args {
         // The client has no say in it.
