@@ -219,10 +219,11 @@ def check_listing(head, prefix, after):
     prefix, after = (urllib.parse.unquote_to_bytes(text) for text in (prefix, after or prefix))
     assert prefix.startswith(b"tenants/four/") and prefix.endswith(b"/") and len(prefix) <= 1024, head
     assert not {b".", b".."} & set(prefix.split(b"/")) and b"\0" not in prefix + after, head
-    assert b"\\" not in prefix + after and b"//" not in prefix, head
+    assert b"\\" not in prefix and b"//" not in prefix, head
     assert after.startswith(prefix), head
     name = after.removeprefix(prefix).removesuffix("/\U0010ffff".encode())
-    assert b"/" not in name and name not in (b".", b".."), head
+    # Behind a name with a backslash a page may begin, wherever that leads who reads it as a slash.
+    assert b"/" not in name and not {b".", b".."} & set(name.split(b"\\")), head
     after.decode()
 
 
