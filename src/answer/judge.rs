@@ -246,9 +246,8 @@ pub unsafe fn decide(
         // Of all others it makes no difference.
         let carries = status == 400 && carries_more_than_a_key(r, serving, object);
         let shown = verdict(status, code, carries)?;
-        let is_cached = || (*r).upstream.as_ref().is_some_and(is_cached);
-        if status == 403 && shown.class == Class::Missing && keys_have_ended(object) && !is_cached()
-        {
+        let is_denied = status == 403 && shown.class == Class::Missing;
+        if is_denied && keys_have_ended(object) && !(*r).upstream.as_ref().is_some_and(is_cached) {
             // That is what Ceph says of such keys.
             return Some(Verdict { status: 502, class: Class::Fault });
         }

@@ -45,14 +45,13 @@ pub unsafe fn reason(
     object: &Object,
 ) -> Option<Why> {
     // SAFETY: the caller's promise.
-    let is_so = unsafe {
+    unsafe {
         match u.headers_in.status_n as u32 {
-            NGX_HTTP_PARTIAL_CONTENT => (Why::OtherVersion, is_of_another_version(r, u)),
-            NGX_HTTP_RANGE_NOT_SATISFIABLE => (Why::NoSlice, has_no_slice(r, u, object)),
-            _ => return None,
+            NGX_HTTP_PARTIAL_CONTENT if is_of_another_version(r, u) => Some(Why::OtherVersion),
+            NGX_HTTP_RANGE_NOT_SATISFIABLE if has_no_slice(r, u, object) => Some(Why::NoSlice),
+            _ => None,
         }
-    };
-    is_so.1.then_some(is_so.0)
+    }
 }
 
 /// Where the answer is stored or sliced, nginx asks for ranges itself, and answers the client's.

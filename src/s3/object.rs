@@ -308,7 +308,7 @@ fn encode(bytes: &[u8], stays: fn(u8) -> bool) -> String {
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
 /// A byte as UriEncode writes those that it does not leave alone.
-fn escaped(b: u8) -> [u8; 3] {
+pub fn escaped(b: u8) -> [u8; 3] {
     [b'%', HEX[usize::from(b >> 4)], HEX[usize::from(b & 15)]]
 }
 

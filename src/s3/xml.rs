@@ -30,7 +30,7 @@ pub enum Event<'a> {
 }
 
 /// Text that is not decoded: there is no `<` in it.
-#[derive(Debug, PartialEq, Eq, Clone, Copy, Default)]
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub struct Raw<'a> {
     bytes: &'a [u8],
     has_references: bool,

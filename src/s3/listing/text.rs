@@ -1,9 +1,7 @@
 //! What the three forms of a page are written with: escaped names, numbers, and pairs of digits.
 
-use crate::s3::object::is_unreserved;
+use crate::s3::object::{escaped, is_unreserved};
 use crate::s3::time::digits;
-
-const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
 /// A text to be written, and what is in it.
 #[derive(Clone, Copy)]
@@ -82,10 +80,7 @@ impl Text<'_> {
 /// Appends a name as one segment of a relative link: only unreserved characters are not encoded, so that
 /// neither a scheme nor a query can be read into it.
 pub fn push_link(name: Text, out: &mut Vec<u8>) {
-    push(name, LINK, out, |b, out| {
-        let digit = |b: u8| HEX[usize::from(b & 15)];
-        out.extend_from_slice(&[b'%', digit(b >> 4), digit(b)]);
-    });
+    push(name, LINK, out, |b, out| out.extend_from_slice(&escaped(b)));
 }
 
 /// Appends text between or in attributes of HTML or XML, as nginx escapes it.
@@ -111,8 +106,8 @@ pub fn push_json(text: Text, out: &mut Vec<u8>) {
             12 => b'f',
             0x20.. => b,
             _ => {
-                out.extend_from_slice(b"\\u00");
-                out.extend_from_slice(&[HEX[usize::from(b >> 4)], HEX[usize::from(b & 15)]]);
+                let [_, high, low] = escaped(b);
+                out.extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
                 return;
             }
         };
